@@ -1,0 +1,1 @@
+"""Detectors and embedders: what they are, where their weights come from, how they are run."""

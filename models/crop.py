@@ -1,0 +1,113 @@
+"""Crop geometry: which part of a photo, turned how, a network sees of a face."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+class CropGeometry(Protocol):
+    """Says where in the photo a crop's pixels come from."""
+
+    def matrix(self, box: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray:
+        """float64[2, 3]: the affine map from a crop's pixels (x, y, 1) to the photo's.
+
+        Pixel coordinates are continuous: (0, 0) is the upper left corner of the first pixel.
+        """
+        ...
+
+    def describe(self) -> dict[str, object]:
+        """The geometry as plain values, for fingerprints."""
+        ...
+
+
+@dataclass(frozen=True)
+class UprightBoxGeometry:
+    """The detection box turned upright by the eyes and squashed to a square.
+
+    FaceNet's training crops were boxes with a margin, squashed to a square, of faces that mostly
+    stood upright. `box_share` is the box's part of the crop's side; `squash` 1 fills the square
+    with the box's own width and height, 0 keeps the natural proportions; `shift` moves the crop
+    down by that share of the box's height.
+    """
+
+    box_share: float = 130 / 160
+    squash: float = 1.0
+    upright: float = 1.0
+    shift: float = 0.0
+
+    def matrix(self, box: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray:
+        """See `CropGeometry.matrix`."""
+        x0, y0, x1, y1 = np.asarray(box, np.float64)
+        width, height = x1 - x0, y1 - y0
+        side = max(width, height)
+        width, height = (side * (1 - self.squash) + length * self.squash for length in (width, height))
+        angle = np.radians(roll_degrees(landmarks)) * self.upright
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        scale = np.array([width, height]) / (self.box_share * size)
+        linear = turn * scale[None, :]
+        middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2]) + turn @ np.array([0.0, self.shift * (y1 - y0)])
+        offset = middle - linear @ np.array([size / 2, size / 2])
+        return np.column_stack([linear, offset])
+
+    def describe(self) -> dict[str, object]:
+        """See `CropGeometry.describe`."""
+        return {"kind": "upright box", **asdict(self)}
+
+
+# Where ArcFace's training put the five landmarks in its 112 × 112 crops
+# (Deng et al. 2019, arXiv:1801.07698; the coordinates are published with its code).
+_ARCFACE_112 = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+
+
+@dataclass(frozen=True)
+class FivePointGeometry:
+    """The similarity that brings the five landmarks closest to ArcFace's template."""
+
+    def matrix(self, box: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray:
+        """See `CropGeometry.matrix`."""
+        return similarity(_ARCFACE_112 * size / 112, np.asarray(landmarks, np.float64))
+
+    def describe(self) -> dict[str, object]:
+        """See `CropGeometry.describe`."""
+        return {"kind": "five points"}
+
+
+def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """float64[2, 3]: the rotation, scale and shift that takes source float64[n, 2] closest to target.
+
+    Least squares without reflection (Umeyama 1991). Points that all coincide give scale zero.
+    """
+    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    a, b = source - source_mean, target - target_mean
+    spread = (a**2).sum()
+    cosine = (a * b).sum() / spread
+    sine = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / spread
+    linear = np.array([[cosine, -sine], [sine, cosine]])
+    return np.column_stack([linear, target_mean - linear @ source_mean])
+
+
+def roll_degrees(landmarks: np.ndarray) -> float:
+    """How far the line through the eyes is turned from the horizontal, clockwise positive."""
+    left, right = np.asarray(landmarks, np.float64)[:2]
+    return float(np.degrees(np.arctan2(right[1] - left[1], right[0] - left[0])))
+
+
+def yaw_degrees(landmarks: np.ndarray) -> float:
+    """An estimate of how far the head is turned sideways, -90 to 90, towards the viewer's right positive.
+
+    From where the nose lies between the eyes, on the line through them: in the middle for a frontal
+    face, beyond an eye for a profile. The nose's tip stands out by about the half distance of the
+    eyes, so the offset in that unit is close to the tangent of the angle.
+    """
+    points = np.asarray(landmarks, np.float64)
+    line = points[1] - points[0]
+    length = float(line @ line)
+    if length == 0:
+        return 90.0
+    position = float((points[2] - points[0]) @ line) / length
+    return float(np.degrees(np.arctan((position - 0.5) * 2)))

@@ -1,0 +1,75 @@
+"""The FaceNet embedder: InceptionResnetV1 on 160 × 160 crops, 512-D vectors on the unit sphere.
+
+Schroff et al. 2015, section 3: f(x) lives on the hypersphere, and squared L2 distance between two
+vectors measures how unlike two faces are. The network's architecture is facenet-pytorch's.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from facenet_pytorch import InceptionResnetV1
+from facenet_pytorch.models.inception_resnet_v1 import BasicConv2d
+from torch.nn.functional import normalize
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from models.engine import choose_precision
+
+_BATCH = {"cpu": 32, "cuda": 512}
+
+
+class FaceNet:
+    """InceptionResnetV1 with given weights. `precision`: auto, float32, bfloat16 or float16."""
+
+    dimensions = 512
+
+    def __init__(
+        self, state: dict[str, torch.Tensor], *, device: str = "cpu", precision: str = "auto"
+    ) -> None:
+        self.device = torch.device(device)
+        self.dtype = choose_precision(precision, self.device)
+        network = InceptionResnetV1(pretrained=None, classify=False)
+        network.load_state_dict(state)
+        network.eval().requires_grad_(False)
+        # The last layer and the normalisation stay float32: half precision is for the convolutions.
+        self._linear = copy.deepcopy(network.last_linear).float().to(self.device)
+        self._norm = copy.deepcopy(network.last_bn).float().to(self.device)
+        network.last_linear = network.last_bn = torch.nn.Identity()
+        self._trunk: Any = fused(network).to(self.device, self.dtype).to(memory_format=torch.channels_last)
+        self._batch = _BATCH.get(self.device.type, 128)
+
+    @torch.inference_mode()
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        """uint8[n, 160, 160, 3] RGB crops to float32[n, 512] vectors of unit length."""
+        vectors = np.empty((len(crops), self.dimensions), np.float32)
+        for start in range(0, len(crops), self._batch):
+            batch = torch.from_numpy(crops[start : start + self._batch])
+            if self.device.type == "cuda":
+                batch = batch.pin_memory().to(self.device, non_blocking=True)
+            vectors[start : start + len(batch)] = self._embed(batch).cpu().numpy()
+        return vectors
+
+    def _embed(self, crops: torch.Tensor) -> torch.Tensor:
+        # uint8 NHWC seen as NCHW already is channels_last: no copy but the change of type.
+        pixels = (crops.permute(0, 3, 1, 2).to(torch.float32) - 127.5) / 128.0
+        trunk = self._features(pixels.to(self.dtype))
+        return normalize(self._norm(self._linear(trunk.float())), dim=1)
+
+    def _features(self, pixels: torch.Tensor) -> torch.Tensor:
+        n = self._trunk
+        x = n.conv2d_4a(n.conv2d_3b(n.maxpool_3a(n.conv2d_2b(n.conv2d_2a(n.conv2d_1a(pixels))))))
+        x = n.repeat_2(n.mixed_6a(n.repeat_1(n.conv2d_4b(x))))
+        x = n.block8(n.repeat_3(n.mixed_7a(x)))
+        return x.float().mean((2, 3))
+
+
+def fused(network: torch.nn.Module) -> torch.nn.Module:
+    """Folds every batch norm that follows a convolution into it: fewer passes over memory."""
+    for module in network.modules():
+        if isinstance(module, BasicConv2d):
+            module.conv = fuse_conv_bn_eval(module.conv, module.bn)
+            module.bn = torch.nn.Identity()
+    return network

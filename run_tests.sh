@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Makes the environment .venv beside this script (once) and checks the project: style, types, tests.
+#
+#   ./run_tests.sh [PYTEST OPTIONS]
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+. "$here/environment.sh"
+make_environment "$here" test
+cd "$here"
+.venv/bin/ruff check .
+.venv/bin/ruff format --check .
+.venv/bin/mypy
+exec .venv/bin/python -m pytest "$@"

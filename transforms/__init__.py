@@ -1,0 +1,1 @@
+"""The steps that Albumen's jobs are made of: pure functions, and thin Beam transforms on them."""

@@ -1,0 +1,78 @@
+"""Aligned crops: the pixels of a face as a network wants them, and as a person looks at them."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+from PIL import Image
+
+THUMB_SIZE = 112
+_THUMB_SHARE = 0.7  # the box's part of a thumbnail's side
+
+
+def warp(photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """uint8[size, size, 3]: the part of `photo`, uint8[h, w, 3], that `matrix` maps a crop to.
+
+    `matrix` is float64[2, 3] from crop pixels to photo pixels. Where the crop is smaller than its
+    part of the photo, pixels are averaged first, so that fine texture does not alias. Pixels
+    outside of the photo repeat its edge.
+    """
+    region, matrix = _region(photo, matrix, size)
+    scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    factor = int(scale)
+    image = Image.fromarray(region)
+    if factor > 1:
+        # A last column or row that is not full would be averaged over fewer pixels, but reduce()
+        # counts it as a full one in the result's coordinates: exact but for the last pixel.
+        image = image.reduce(factor)
+        matrix = matrix / factor
+    data = matrix.reshape(-1).tolist()
+    return np.asarray(image.transform((size, size), Image.Transform.AFFINE, data, Image.Resampling.BICUBIC))
+
+
+def _region(photo: np.ndarray, matrix: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The photo's part that a crop needs, its edge repeated outside, and the matrix into it."""
+    corners = matrix @ np.array([[0, size, 0, size], [0, 0, size, size], [1, 1, 1, 1]], np.float64)
+    margin = 3 + int(math.sqrt(abs(np.linalg.det(matrix[:, :2])))) * 3
+    low = np.floor(corners.min(axis=1)).astype(int) - margin
+    high = np.ceil(corners.max(axis=1)).astype(int) + margin
+    height, width = photo.shape[:2]
+    x0, y0 = (int(np.clip(low[i], 0, n - 1)) for i, n in ((0, width), (1, height)))
+    x1, y1 = (int(np.clip(high[i], 1, n)) for i, n in ((0, width), (1, height)))
+    x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)
+    region = photo[y0:y1, x0:x1]
+    outside = [
+        (max(0, y0 - low[1]), max(0, high[1] - y1)),
+        (max(0, x0 - low[0]), max(0, high[0] - x1)),
+        (0, 0),
+    ]
+    shifted = matrix.copy()
+    if any(sum(pair) for pair in outside):
+        region = np.pad(region, outside, mode="edge")
+        x0, y0 = x0 - outside[1][0], y0 - outside[0][0]
+    shifted[:, 2] -= (x0, y0)
+    return np.ascontiguousarray(region), shifted
+
+
+def thumbnail(photo: np.ndarray, box: np.ndarray) -> bytes:
+    """A JPEG of some 112 × 112 pixels with the face in natural proportions and a little around it."""
+    x0, y0, x1, y1 = np.asarray(box, np.float64)
+    side = max(x1 - x0, y1 - y0) / _THUMB_SHARE
+    scale = side / THUMB_SIZE
+    matrix = np.array([[scale, 0, (x0 + x1 - side) / 2], [0, scale, (y0 + y1 - side) / 2]])
+    buffer = io.BytesIO()
+    Image.fromarray(warp(photo, matrix, THUMB_SIZE)).save(buffer, "JPEG", quality=82)
+    return buffer.getvalue()
+
+
+def sharpness(crop: np.ndarray) -> float:
+    """How much fine detail an aligned crop, uint8[size, size, 3], has: the mean absolute Laplacian
+    over the middle half, by its standard deviation so that contrast does not count. About 0.1 for
+    a blurred face, 0.5 and more for a sharp one."""
+    quarter = crop.shape[0] // 4
+    grey = crop[quarter:-quarter, quarter:-quarter].astype(np.float32).mean(axis=2)
+    middle = grey[1:-1, 1:-1]
+    laplacian = 4 * middle - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
+    return float(np.abs(laplacian).mean() / max(float(grey.std()), 1.0))

@@ -1,0 +1,299 @@
+"""Photos to aligned faces: reads, decodes ahead in threads, finds faces, cuts them out."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import apache_beam as beam
+import numpy as np
+
+from models.crop import roll_degrees, yaw_degrees
+from models.detector import Detections, Detector, MtcnnSettings, load_detector
+from models.embedder import EmbedderSpec
+from models.weights import WeightsError
+from transforms import progress_pipe, storage
+from transforms.align import sharpness, thumbnail, warp
+from transforms.archive import ArchiveError, read_file
+from transforms.decode import (
+    NotAPhoto,
+    Photo,
+    PhotoInfo,
+    UnreadablePhoto,
+    kind_by_name,
+    prepare_pillow,
+    read_info,
+    read_photo,
+)
+from transforms.index_config import IndexConfig
+from transforms.known_content import KNOWN_CONTENT, KnownContent, content_id
+from transforms.manifest import Chunk, read_chunk
+from transforms.records import ERROR, NO_FACE, OK, SKIPPED, FaceRow, FaceSlice, FileEntry, PhotoRow
+
+# Decoded photos wait for the detector in at most so many bytes; crops for the embedder in so many.
+_DECODED_BYTES = 96_000_000
+_AHEAD = 16
+_SLICE_CROPS = 1024
+# A photo is decoded a second time, larger, where a face has too few pixels; never beyond this.
+_CROP_PIXELS = 64_000_000
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A file after reading: its row where it is settled already, else its decoded photo."""
+
+    row: PhotoRow
+    photo: Photo | None = None
+    data: bytes = b""
+    held: int = 0
+
+
+class _Budget:
+    """A number of bytes that threads may hold together; one that is alone may hold any number."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._used = total, 0
+        self._changed = threading.Condition()
+
+    def acquire(self, count: int) -> int:
+        with self._changed:
+            self._changed.wait_for(lambda: self._used == 0 or self._used + count <= self._total)
+            self._used += count
+        return count
+
+    def release(self, count: int) -> None:
+        with self._changed:
+            self._used -= count
+            self._changed.notify_all()
+
+    def lift(self) -> None:
+        """Lets every waiting thread go on: nobody will release anything any more."""
+        with self._changed:
+            self._total = 1 << 62
+            self._changed.notify_all()
+
+
+class ChunkDetector:
+    """Finds the faces of chunks of files. Holds the detector; made once a process."""
+
+    def __init__(
+        self, config: IndexConfig, detector: Detector, spec: EmbedderSpec, known: KnownContent
+    ) -> None:
+        self._config, self._detector, self._spec, self._known = config, detector, spec, known
+
+    def slices(self, chunk: Chunk, entries: Sequence[FileEntry]) -> Iterator[FaceSlice]:
+        """The faces of a chunk's photos, in slices bounded in crops; the last one says so.
+
+        Raises ArchiveError where the root has gone: then nothing can be said of its files.
+        """
+        open_slice = FaceSlice(chunk.name, last=False, photos=[])
+        crops: list[np.ndarray] = []
+        for prepared in self._prepare_ahead(entries):
+            for row, faces in self._detect(prepared):
+                open_slice.photos.append(row)
+                for face, crop, thumb in faces:
+                    open_slice.faces.append(face)
+                    crops.append(crop)
+                    if thumb:
+                        open_slice.thumbs.append(thumb)
+            progress_pipe.report(
+                self._config.progress_fd, progress_pipe.PHOTOS, chunk=chunk.name, count=len(prepared)
+            )
+            if len(crops) >= _SLICE_CROPS:
+                yield replace(open_slice, crops=np.stack(crops))
+                open_slice, crops = FaceSlice(chunk.name, last=False, photos=[]), []
+        yield replace(open_slice, last=True, crops=self._stack(crops))
+
+    def _stack(self, crops: list[np.ndarray]) -> np.ndarray:
+        size = self._spec.size
+        return np.stack(crops) if crops else np.zeros((0, size, size, 3), np.uint8)
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def _prepare_ahead(self, entries: Sequence[FileEntry]) -> Iterator[list[_Prepared]]:
+        """Files as they are ready, some at a time; threads stay a bounded way ahead."""
+        waiting = iter(entries)
+        running: set[Future[_Prepared]] = set()
+        budget = _Budget(_DECODED_BYTES)
+        threads = ThreadPoolExecutor(self._config.decode_threads, thread_name_prefix="decode")
+        try:
+            while True:
+                for entry in itertools.islice(waiting, _AHEAD - len(running)):
+                    running.add(threads.submit(self._prepare, entry, budget))
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                ready = [future.result() for future in done]
+                yield ready
+                # Whoever asked for the next batch has let go of this one's photos.
+                budget.release(sum(p.held for p in ready))
+        finally:
+            budget.lift()
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def _prepare(self, entry: FileEntry, budget: _Budget) -> _Prepared:
+        reason = kind_by_name(entry.path)
+        if reason:
+            return _Prepared(PhotoRow(entry, SKIPPED, reason))
+        try:
+            data = read_file(self._config.location, entry.path)
+        except FileNotFoundError:
+            self._config.guard.check()
+            return _Prepared(PhotoRow(entry, ERROR, "vanished between listing and reading"))
+        except OSError as error:
+            self._config.guard.check()
+            return _Prepared(PhotoRow(entry, ERROR, f"can't be read: {error.strerror or error}"))
+        photo_id = content_id(data)
+        row = PhotoRow(entry, OK, photo_id=photo_id)
+        name, limit = entry.path, self._config.max_pixels
+        held = 0
+        try:
+            info = read_info(data, name=name, max_pixels=limit)
+            row = _described(row, info)
+            known = self._known.status(photo_id)
+            if known:
+                return _Prepared(replace(row, status=known, reason=None if known == OK else _NO_FACE_REASON))
+            side = self._config.detector.working_side
+            held = budget.acquire(_decoded_bytes(info, side) + len(data))
+            photo = read_photo(data, name=name, max_pixels=limit, long_side=side)
+            return _Prepared(row, photo, data, held)
+        except NotAPhoto as error:
+            result = replace(row, status=SKIPPED, reason=str(error))
+        except UnreadablePhoto as error:
+            result = replace(row, status=ERROR, reason=str(error))
+        budget.release(held)
+        return _Prepared(result)
+
+    # -- detecting ---------------------------------------------------------------------------
+
+    def _detect(self, prepared: Sequence[_Prepared]) -> Iterator[tuple[PhotoRow, list]]:
+        with_photo = [p for p in prepared if p.photo is not None]
+        yield from ((p.row, []) for p in prepared if p.photo is None)
+        try:
+            found = self._detector.detect([p.photo.pixels for p in with_photo if p.photo])
+        except Exception:
+            # One photo that the network can't take must not cost the others.
+            for one in with_photo:
+                yield self._finish_alone(one)
+            return
+        for one, faces in zip(with_photo, found, strict=True):
+            yield self._finish(one, faces)
+
+    def _finish_alone(self, one: _Prepared) -> tuple[PhotoRow, list]:
+        assert one.photo is not None
+        try:
+            return self._finish(one, self._detector.detect([one.photo.pixels])[0])
+        except Exception as error:
+            reason = f"detection failed: {type(error).__name__}: {str(error)[:200]}"
+            return replace(one.row, status=ERROR, reason=reason), []
+
+    def _finish(self, one: _Prepared, found: Detections) -> tuple[PhotoRow, list]:
+        if not len(found.boxes):
+            return replace(one.row, status=NO_FACE, reason=_NO_FACE_REASON), []
+        photo = one.photo
+        assert photo is not None and one.row.photo_id is not None
+        info = photo.info
+        full = np.array([info.width / photo.pixels.shape[1], info.height / photo.pixels.shape[0]], np.float32)
+        boxes, landmarks = found.boxes * np.tile(full, 2), found.landmarks * full
+        pixels = self._pixels_for_crops(one, boxes)
+        part = np.array([pixels.shape[1] / info.width, pixels.shape[0] / info.height], np.float32)
+        faces = []
+        # From left to right, so that "the third face" means the same to a person and to the next run.
+        for number, k in enumerate(np.argsort(boxes[:, 0], kind="stable")):
+            box, points = boxes[k], landmarks[k]
+            matrix = self._spec.geometry.matrix(box * np.tile(part, 2), points * part, self._spec.size)
+            crop = warp(pixels, matrix, self._spec.size)
+            face = FaceRow(
+                face_id=f"{one.row.photo_id}:{number}",
+                photo_id=one.row.photo_id,
+                box=box,
+                landmarks=points,
+                score=float(found.scores[k]),
+                size=float(min(box[2] - box[0], box[3] - box[1])),
+                sharpness=sharpness(crop),
+                roll=roll_degrees(points),
+                yaw=yaw_degrees(points),
+            )
+            thumb = thumbnail(pixels, box * np.tile(part, 2)) if self._config.thumbs else b""
+            faces.append((face, crop, thumb))
+        return one.row, faces
+
+    def _pixels_for_crops(self, one: _Prepared, boxes: np.ndarray) -> np.ndarray:
+        """The photo with enough pixels for the smallest face's crop, decoded again if need be."""
+        photo = one.photo
+        assert photo is not None
+        scale = photo.pixels.shape[1] / photo.info.width
+        smallest = float(np.min(np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])))
+        wanted = min(1.0, self._spec.size / max(smallest, 1.0))
+        fits = (_CROP_PIXELS / (photo.info.width * photo.info.height)) ** 0.5
+        wanted = min(wanted, fits)
+        if wanted <= scale * 1.01:
+            return photo.pixels
+        side = int(max(photo.info.width, photo.info.height) * wanted)
+        try:
+            larger = read_photo(
+                one.data, name=one.row.file.path, max_pixels=self._config.max_pixels, long_side=side
+            )
+        except (NotAPhoto, UnreadablePhoto):
+            return photo.pixels
+        return larger.pixels
+
+
+_NO_FACE_REASON = "no face found"
+
+
+def _described(row: PhotoRow, info: PhotoInfo) -> PhotoRow:
+    return replace(
+        row,
+        width=info.width,
+        height=info.height,
+        format=info.format,
+        taken_at=info.taken_at,
+        utc_offset=info.utc_offset,
+    )
+
+
+def _decoded_bytes(info: PhotoInfo, side: int) -> int:
+    # JPEG is decoded at most at twice the wanted side; the others in full before they are reduced.
+    full = info.width * info.height
+    reduced = full * min(1.0, 2 * side / max(info.width, info.height)) ** 2
+    return int(3 * (reduced if info.format in ("JPEG", "MPO") else full))
+
+
+@lru_cache(maxsize=1)
+def _shared_detector(settings: MtcnnSettings, device: str) -> Detector:
+    return load_detector(settings, device=device)
+
+
+@beam.typehints.with_input_types(Chunk)
+@beam.typehints.with_output_types(FaceSlice)
+class DetectFaces(beam.DoFn):
+    """Chunk → FaceSlice with crops. No chunk is begun after the run's end time."""
+
+    def __init__(self, config: IndexConfig) -> None:
+        self._config = config
+
+    def setup(self) -> None:
+        prepare_pillow()
+        config = self._config
+        known = KnownContent.load(storage.join(config.manifests, config.run, KNOWN_CONTENT))
+        with progress_pipe.fatal(config.progress_fd, WeightsError):
+            detector = _shared_detector(config.detector, config.device)
+        self._chunks = ChunkDetector(config, detector, config.embedder_spec(), known)
+
+    def process(self, chunk: Chunk) -> Iterator[FaceSlice]:
+        """See `ChunkDetector.slices`."""
+        config = self._config
+        if config.until is not None and time.time() >= config.until:
+            progress_pipe.report(config.progress_fd, progress_pipe.LATE, chunk=chunk.name)
+            return
+        progress_pipe.report(config.progress_fd, progress_pipe.BEGIN, chunk=chunk.name)
+        started = time.monotonic()
+        with progress_pipe.fatal(config.progress_fd, ArchiveError):
+            yield from self._chunks.slices(chunk, read_chunk(config.manifests, chunk))
+        beam.metrics.Metrics.counter("albumen", "detect_msec").inc(int((time.monotonic() - started) * 1000))

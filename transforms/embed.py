@@ -1,0 +1,54 @@
+"""Aligned crops to vectors, in whole batches across the photos of a slice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+
+import apache_beam as beam
+import numpy as np
+
+from models.embedder import Embedder, load_embedder
+from models.weights import WeightsError
+from transforms import progress_pipe
+from transforms.index_config import IndexConfig
+from transforms.records import FaceSlice
+
+
+def embed_slice(part: FaceSlice, embedder: Embedder) -> FaceSlice:
+    """The slice with embeddings, float32[n, d] of unit length, in the place of its crops.
+
+    Raises FloatingPointError where the network gives numbers that are none: better no chunk than
+    a library with faces that are like nobody.
+    """
+    if part.crops is None or not len(part.crops):
+        vectors = np.zeros((0, embedder.dimensions), np.float32)
+    else:
+        vectors = embedder.embed(part.crops)
+        if not np.isfinite(vectors).all():
+            raise FloatingPointError(f"the embedder gave values that are no numbers in chunk {part.chunk}")
+    return replace(part, crops=None, embeddings=vectors)
+
+
+@lru_cache(maxsize=1)
+def _shared_embedder(name: str, mirror: bool, device: str, precision: str) -> Embedder:
+    return load_embedder(name, mirror=mirror, device=device, precision=precision)
+
+
+@beam.typehints.with_input_types(FaceSlice)
+@beam.typehints.with_output_types(FaceSlice)
+class EmbedFaces(beam.DoFn):
+    """FaceSlice with crops → FaceSlice with embeddings."""
+
+    def __init__(self, config: IndexConfig) -> None:
+        self._config = config
+
+    def setup(self) -> None:
+        c = self._config
+        with progress_pipe.fatal(c.progress_fd, WeightsError):
+            self._embedder = _shared_embedder(c.embedder, c.mirror, c.device, c.precision)
+
+    def process(self, part: FaceSlice) -> Iterator[FaceSlice]:
+        """See `embed_slice`."""
+        yield embed_slice(part, self._embedder)

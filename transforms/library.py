@@ -1,0 +1,485 @@
+"""The library on disk: its folders, its tables, and all reading and writing of them.
+
+Nothing else in the project spells the name of a column or of a folder of the library.
+
+Three tables grow while indexing, one file per chunk in each, all three under the same name::
+
+    faces/<fingerprint>/<chunk>.parquet     written first
+    thumbs/<chunk>.parquet                  written second
+    photos/<chunk>.parquet                  written last: the commit record
+
+Faces and thumbs without their photos file do not exist for any reader. Chunk files are never
+changed, so work that is done twice leaves two files; readers take the newest row of a path and the
+first file that holds a photo's faces, and `transforms.compaction` removes the rest.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from transforms import storage
+from transforms.records import OK, FaceRow, PhotoRow, printable
+
+FORMAT_VERSION = 1
+
+PHOTO_ID, ROOT, PATH, PATH_BYTES = "photo_id", "root", "path", "path_bytes"
+SIZE, MTIME, WIDTH, HEIGHT, FORMAT = "size", "mtime", "width", "height", "format"
+TAKEN_AT, UTC_OFFSET, STATUS, REASON, INDEXED_AT = "taken_at", "utc_offset", "status", "reason", "indexed_at"
+FACE_ID, BOX, LANDMARKS, SCORE, FACE_SIZE = "face_id", "box", "landmarks", "score", "size"
+SHARPNESS, ROLL, YAW, EMBEDDING, JPEG = "sharpness", "roll", "yaw", "embedding", "jpeg"
+PERSON_ID, CONFIDENCE, ROLE, SOURCE = "person_id", "confidence", "role", "source"
+NAME, FACES, PHOTOS_COUNT = "name", "faces", "photos"
+FIRST_TAKEN, LAST_TAKEN, COVER = "first_taken_at", "last_taken_at", "cover_face_id"
+
+PHOTOS_SCHEMA = pa.schema(
+    [
+        (PHOTO_ID, pa.string()),
+        (ROOT, pa.string()),
+        (PATH, pa.string()),
+        (PATH_BYTES, pa.binary()),
+        (SIZE, pa.int64()),
+        (MTIME, pa.timestamp("us", tz="UTC")),
+        (WIDTH, pa.int32()),
+        (HEIGHT, pa.int32()),
+        (FORMAT, pa.string()),
+        (TAKEN_AT, pa.timestamp("us")),
+        (UTC_OFFSET, pa.int16()),
+        (STATUS, pa.string()),
+        (REASON, pa.string()),
+        (INDEXED_AT, pa.timestamp("us", tz="UTC")),
+    ]
+)
+THUMBS_SCHEMA = pa.schema([(FACE_ID, pa.string()), (JPEG, pa.binary())])
+ASSIGNMENTS_SCHEMA = pa.schema(
+    [
+        (FACE_ID, pa.string()),
+        (PERSON_ID, pa.string()),
+        (CONFIDENCE, pa.float32()),
+        (ROLE, pa.string()),
+        (SOURCE, pa.string()),
+    ]
+)
+PEOPLE_SCHEMA = pa.schema(
+    [
+        (PERSON_ID, pa.string()),
+        (NAME, pa.string()),
+        (FACES, pa.int64()),
+        (PHOTOS_COUNT, pa.int64()),
+        (FIRST_TAKEN, pa.timestamp("us")),
+        (LAST_TAKEN, pa.timestamp("us")),
+        (COVER, pa.string()),
+    ]
+)
+
+MANIFESTS, LOGS, REPORT = "manifests", "logs", "report"
+_INFO, _PHOTOS, _FACES, _THUMBS, _PEOPLE, _CURRENT = (
+    "library.json", "photos", "faces", "thumbs", "people", "CURRENT",
+)  # fmt: skip
+_SUFFIX = ".parquet"
+
+
+def faces_schema(dimensions: int) -> pa.Schema:
+    """The schema of faces whose embeddings have `dimensions` numbers."""
+    return pa.schema(
+        [
+            (FACE_ID, pa.string()),
+            (PHOTO_ID, pa.string()),
+            (BOX, pa.list_(pa.float32(), 4)),
+            (LANDMARKS, pa.list_(pa.float32(), 10)),
+            (SCORE, pa.float32()),
+            (FACE_SIZE, pa.float32()),
+            (SHARPNESS, pa.float32()),
+            (ROLL, pa.float32()),
+            (YAW, pa.float32()),
+            (EMBEDDING, pa.list_(pa.float32(), dimensions)),
+        ]
+    )
+
+
+class LibraryError(Exception):
+    """The library can't be used as asked; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class LibraryInfo:
+    """What ``library.json`` says: the archives by name, and how the vectors were made."""
+
+    roots: dict[str, str]
+    fingerprint: str | None = None
+    settings: dict[str, object] | None = None
+
+
+class Library:
+    """One library folder. Cheap to make; reads and writes only when asked to."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    # -- library.json ------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: str) -> Library:
+        """Opens the library at `path`, or begins one in a new or empty folder.
+
+        Raises LibraryError where the folder holds other things.
+        """
+        library = cls(path)
+        if storage.exists(library.file(_INFO)):
+            library.info()
+            return library
+        foreign = [n for n in storage.file_names(path) if not n.startswith(".") and n != "lease.json"]
+        foreign += [n for n in storage.folder_names(path) if n not in (MANIFESTS, LOGS)]
+        if foreign:
+            raise LibraryError(
+                f"{path} is not an Albumen library (no {_INFO}) and is not empty (it holds "
+                f"{foreign[0]!r}): give a new or empty folder for the library"
+            )
+        library.save_info(LibraryInfo(roots={}))
+        return library
+
+    @classmethod
+    def open(cls, path: str) -> Library:
+        """Opens an existing library. Raises LibraryError where there is none."""
+        library = cls(path)
+        if not storage.exists(library.file(_INFO)):
+            raise LibraryError(
+                f"{path} is not an Albumen library (no {_INFO}): index photographs first, "
+                f"albumen index ARCHIVE {path}"
+            )
+        library.info()
+        return library
+
+    def info(self) -> LibraryInfo:
+        """Reads ``library.json``. Raises LibraryError where it is damaged or from a newer version."""
+        path = self.file(_INFO)
+        try:
+            data = json.loads(storage.read_bytes(path))
+            version = data["format"]
+            roots = {str(k): str(v) for k, v in data["roots"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LibraryError(f"{path} is damaged ({error}): restore it from a backup") from error
+        if version != FORMAT_VERSION:
+            raise LibraryError(
+                f"{path} has format {version!r}; this version of Albumen reads format {FORMAT_VERSION}: "
+                "use the version that wrote it, or begin a new library"
+            )
+        return LibraryInfo(roots, data.get("fingerprint"), data.get("settings"))
+
+    def save_info(self, info: LibraryInfo) -> None:
+        """Writes ``library.json`` whole."""
+        data = {
+            "format": FORMAT_VERSION,
+            "roots": info.roots,
+            "fingerprint": info.fingerprint,
+            "settings": info.settings,
+        }
+        # Bytes of a root that are not UTF-8 are surrogates in text: escaped, they survive JSON.
+        storage.write_bytes(self.file(_INFO), json.dumps(data, indent=2).encode("ascii"))
+
+    def use_fingerprint(self, fingerprint: str, settings: dict[str, object]) -> None:
+        """Declares how vectors are about to be made; the first to do so decides for the library.
+
+        Raises LibraryError where the library holds vectors made in another way.
+        """
+        info = self.info()
+        if info.fingerprint is None:
+            self.save_info(replace(info, fingerprint=fingerprint, settings=settings))
+        elif info.fingerprint != fingerprint:
+            raise LibraryError(
+                f"{self.path} was indexed as {info.fingerprint}, but the options given mean {fingerprint}. "
+                "Vectors of two kinds can't be compared: give the options it was indexed with "
+                f"({json.dumps(info.settings)}), or index into a new library"
+            )
+
+    def file(self, *parts: str) -> str:
+        """The path of something inside the library."""
+        return storage.join(self.path, *parts)
+
+    # -- chunks ------------------------------------------------------------------------------
+
+    def commit_chunk(
+        self,
+        name: str,
+        *,
+        fingerprint: str,
+        photos: Sequence[PhotoRow],
+        faces: Sequence[FaceRow],
+        embeddings: np.ndarray,
+        thumbs: Sequence[bytes],
+    ) -> None:
+        """Writes one chunk; it exists for readers once its photos file does, written last.
+
+        `embeddings` is float32[n, d] for the n `faces`; `thumbs` n JPEG files, or none at all.
+        """
+        if faces:
+            self._write(self._face_path(fingerprint, name), faces_table(faces, embeddings))
+            if thumbs:
+                table = pa.table([[f.face_id for f in faces], list(thumbs)], schema=THUMBS_SCHEMA)
+                self._write(self.file(_THUMBS, name + _SUFFIX), table)
+        self._write(self.file(_PHOTOS, name + _SUFFIX), photos_table(photos))
+
+    def replace_chunks(
+        self, old: Sequence[str], new: str, tables: tuple[pa.Table, pa.Table | None, pa.Table | None]
+    ) -> None:
+        """Puts one chunk (photos, faces, thumbs) in the place of several, in an order in which a
+        crash at any point leaves every row at least once."""
+        photos, faces, thumbs = tables
+        fingerprint = self.info().fingerprint
+        if faces is not None and fingerprint is not None:
+            self._write(self._face_path(fingerprint, new), faces)
+        if thumbs is not None:
+            self._write(self.file(_THUMBS, new + _SUFFIX), thumbs)
+        self._write(self.file(_PHOTOS, new + _SUFFIX), photos)
+        for name in old:
+            self.remove_chunk(name)
+
+    def remove_chunk(self, name: str) -> None:
+        """Removes a chunk from all three tables, its commit record first."""
+        storage.remove(self.file(_PHOTOS, name + _SUFFIX))
+        for folder in self._face_folders():
+            storage.remove(storage.join(folder, name + _SUFFIX))
+        storage.remove(self.file(_THUMBS, name + _SUFFIX))
+
+    def chunk_names(self) -> list[str]:
+        """Names of all committed chunks, sorted."""
+        return [n[: -len(_SUFFIX)] for n in storage.file_names(self.file(_PHOTOS), suffix=_SUFFIX)]
+
+    def chunk_bytes(self, name: str) -> int:
+        """Bytes of the largest of a chunk's three files."""
+        paths = [self.file(_PHOTOS, name + _SUFFIX), self.file(_THUMBS, name + _SUFFIX)]
+        paths += [storage.join(folder, name + _SUFFIX) for folder in self._face_folders()]
+        return max((storage.size(p) for p in paths if storage.exists(p)), default=0)
+
+    def uncommitted_files(self) -> list[str]:
+        """Faces and thumbs without their photos file, and files that were never finished."""
+        committed = {name + _SUFFIX for name in self.chunk_names()}
+        return [
+            storage.join(folder, name)
+            for folder in [*self._face_folders(), self.file(_THUMBS)]
+            for name in storage.file_names(folder, suffix=_SUFFIX)
+            if name not in committed
+        ]
+
+    def remove_partial_files(self) -> None:
+        """Removes what interrupted writes left behind. Only for the holder of the lease."""
+        for folder in [self.path, self.file(_PHOTOS), self.file(_THUMBS), *self._face_folders()]:
+            storage.remove_partial_files(folder)
+
+    def _face_path(self, fingerprint: str, name: str) -> str:
+        return self.file(_FACES, fingerprint, name + _SUFFIX)
+
+    def _face_folders(self) -> list[str]:
+        return [self.file(_FACES, name) for name in storage.folder_names(self.file(_FACES))]
+
+    def _write(self, path: str, table: pa.Table) -> None:
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd", use_dictionary=_dictionary_columns(table))
+        storage.write_bytes(path, memoryview(sink.getvalue()))
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def read_chunk(self, name: str) -> tuple[pa.Table, pa.Table | None, pa.Table | None]:
+        """One chunk as it lies on disk: photos, faces (None without any), thumbs (likewise)."""
+        fingerprint = self.info().fingerprint
+        faces = self._face_path(fingerprint, name) if fingerprint else None
+        thumbs = self.file(_THUMBS, name + _SUFFIX)
+        return (
+            _read(self.file(_PHOTOS, name + _SUFFIX)),
+            _read(faces) if faces and storage.exists(faces) else None,
+            _read(thumbs) if storage.exists(thumbs) else None,
+        )
+
+    def read_chunk_keys(self, name: str) -> pa.Table:
+        """What decides which of a chunk's photo rows count: root, path_bytes, indexed_at."""
+        return _read(self.file(_PHOTOS, name + _SUFFIX), [ROOT, PATH_BYTES, INDEXED_AT])
+
+    def read_photos(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The present state of every photo: the newest row of each path, in order of root and path."""
+        wanted = list(columns) if columns else PHOTOS_SCHEMA.names
+        needed = list(dict.fromkeys([*wanted, ROOT, PATH_BYTES, INDEXED_AT]))
+        tables = [_read(self.file(_PHOTOS, n + _SUFFIX), needed) for n in self.chunk_names()]
+        if not tables:
+            return PHOTOS_SCHEMA.empty_table().select(wanted)
+        table = pa.concat_tables(tables)
+        return (
+            table.take(newest_rows(table))
+            .sort_by([(ROOT, "ascending"), (PATH_BYTES, "ascending")])
+            .select(wanted)
+        )
+
+    def read_faces(self, columns: Sequence[str]) -> pa.Table:
+        """The faces of photos that are part of the library now, each once, in order of face_id.
+
+        The order does not depend on how the library was made, so neither does what is computed from it.
+        """
+        needed = list(dict.fromkeys([*columns, FACE_ID]))
+        parts = []
+        for name, keep in self.face_rows():
+            table = self._read_face_columns(name, needed)
+            parts.append(table if keep is None else table.filter(pa.array(keep)))
+        if not parts:
+            return faces_schema(1).empty_table().select(list(columns))
+        table = pa.concat_tables(parts)
+        return table.take(pc.sort_indices(table[FACE_ID])).select(list(columns))
+
+    def face_rows(self) -> Iterator[tuple[str, np.ndarray | None]]:
+        """Which rows of each chunk's faces count: (chunk, bool[n]), or None for all of them.
+
+        A face counts when its photo is part of the library now, and only in the first chunk that
+        holds faces of that photo.
+        """
+        fingerprint = self.info().fingerprint
+        if fingerprint is None:
+            return
+        present = set(storage.file_names(self.file(_FACES, fingerprint), suffix=_SUFFIX))
+        names = [n for n in self.chunk_names() if n + _SUFFIX in present]
+        photos = self.read_photos([PHOTO_ID, STATUS])
+        active = photos.filter(pc.equal(photos[STATUS], OK))[PHOTO_ID].combine_chunks()
+        ids = [self._read_face_columns(n, [PHOTO_ID])[PHOTO_ID].combine_chunks() for n in names]
+        if not ids:
+            return
+        owner = np.repeat(np.arange(len(ids)), [len(i) for i in ids])
+        table = pa.table({PHOTO_ID: pa.chunked_array(ids), "owner": owner})
+        first = table.group_by(PHOTO_ID).aggregate([("owner", "min")])
+        first = first.filter(pc.is_in(first[PHOTO_ID], value_set=active))
+        for number, name in enumerate(names):
+            mine = first.filter(pc.equal(first["owner_min"], number))[PHOTO_ID].combine_chunks()
+            keep = pc.is_in(ids[number], value_set=mine).to_numpy(zero_copy_only=False)
+            yield name, None if keep.all() else keep
+
+    def _read_face_columns(self, name: str, columns: Sequence[str]) -> pa.Table:
+        fingerprint = self.info().fingerprint
+        assert fingerprint is not None
+        return _read(self._face_path(fingerprint, name), list(columns))
+
+    def iter_thumbs(self) -> Iterator[pa.Table]:
+        """All thumbnails, file by file, as tables of face_id and jpeg; a face may come twice."""
+        committed = {name + _SUFFIX for name in self.chunk_names()}
+        for name in storage.file_names(self.file(_THUMBS), suffix=_SUFFIX):
+            if name in committed:
+                yield _read(self.file(_THUMBS, name))
+
+    # -- revisions ---------------------------------------------------------------------------
+
+    def current_revision(self) -> str | None:
+        """The newest complete grouping, or None."""
+        path = self.file(_PEOPLE, _CURRENT)
+        return storage.read_bytes(path).decode().strip() if storage.exists(path) else None
+
+    def next_revision(self) -> str:
+        """A name for the next grouping, later in order than all there are."""
+        taken = [int(n[1:]) for n in storage.folder_names(self.file(_PEOPLE)) if n[1:].isdigit()]
+        return f"r{max(taken, default=0) + 1:06d}"
+
+    def write_revision(
+        self, revision: str, *, assignments: pa.Table, people: pa.Table, grouping: dict[str, object]
+    ) -> None:
+        """Writes one complete grouping and makes it the current one, in that order."""
+        folder = self.file(_PEOPLE, revision)
+        self._write(storage.join(folder, "assignments" + _SUFFIX), assignments.cast(ASSIGNMENTS_SCHEMA))
+        self._write(storage.join(folder, "people" + _SUFFIX), people.cast(PEOPLE_SCHEMA))
+        text = json.dumps(grouping, indent=2).encode()
+        storage.write_bytes(storage.join(folder, "grouping.json"), text)
+        storage.write_bytes(self.file(_PEOPLE, _CURRENT), revision.encode() + b"\n")
+
+    def read_assignments(self, revision: str) -> pa.Table:
+        """The assignments of a revision, in order of face_id."""
+        return _read(self.file(_PEOPLE, revision, "assignments" + _SUFFIX))
+
+    def read_people(self, revision: str) -> pa.Table:
+        """The people of a revision, largest first."""
+        return _read(self.file(_PEOPLE, revision, "people" + _SUFFIX))
+
+    def read_grouping(self, revision: str) -> dict[str, object]:
+        """How a revision was made."""
+        return json.loads(storage.read_bytes(self.file(_PEOPLE, revision, "grouping.json")))
+
+
+def newest_rows(photos: pa.Table) -> pa.Array:
+    """Indices (int64) of the newest row of each (root, path) of a photos table."""
+    order = pc.sort_indices(photos, sort_keys=[(INDEXED_AT, "ascending")])
+    rank = np.empty(len(order), np.int64)
+    rank[order.to_numpy()] = np.arange(len(order))
+    ranked = photos.select([ROOT, PATH_BYTES]).append_column("rank", pa.array(rank))
+    last = ranked.group_by([ROOT, PATH_BYTES]).aggregate([("rank", "max")])["rank_max"]
+    return pc.take(order, last.combine_chunks())
+
+
+def photos_table(photos: Sequence[PhotoRow]) -> pa.Table:
+    """Photo rows as a table, stamped with the present time."""
+    now = datetime.now(timezone.utc)
+    rows = [
+        {
+            PHOTO_ID: p.photo_id,
+            ROOT: p.file.root,
+            PATH: printable(p.file.path),
+            PATH_BYTES: p.file.path,
+            SIZE: p.file.size,
+            MTIME: p.file.mtime_us,
+            WIDTH: p.width,
+            HEIGHT: p.height,
+            FORMAT: p.format,
+            TAKEN_AT: p.taken_at,
+            UTC_OFFSET: p.utc_offset,
+            STATUS: p.status,
+            REASON: p.reason,
+            INDEXED_AT: now,
+        }
+        for p in photos
+    ]
+    return pa.Table.from_pylist(rows, schema=PHOTOS_SCHEMA)
+
+
+def faces_table(faces: Sequence[FaceRow], embeddings: np.ndarray) -> pa.Table:
+    """Face rows and their float32[n, d] embeddings as a table."""
+    boxes = np.array([f.box for f in faces], np.float32)
+    landmarks = np.array([f.landmarks for f in faces], np.float32)
+    columns = [
+        pa.array([f.face_id for f in faces]),
+        pa.array([f.photo_id for f in faces]),
+        _fixed_lists(boxes.reshape(-1, 4)),
+        _fixed_lists(landmarks.reshape(-1, 10)),
+        *(
+            pa.array(np.array([getattr(f, field) for f in faces], np.float32))
+            for field in ("score", "size", "sharpness", "roll", "yaw")
+        ),
+        _fixed_lists(np.ascontiguousarray(embeddings, np.float32)),
+    ]
+    return pa.table(columns, schema=faces_schema(embeddings.shape[1]))
+
+
+def _fixed_lists(values: np.ndarray) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+
+
+def matrix(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """A column of fixed-size lists as a float32[n, d] array."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    width = array.type.list_size
+    return np.asarray(array.flatten()).reshape(-1, width)
+
+
+def _dictionary_columns(table: pa.Table) -> list[str]:
+    repeated = (ROOT, FORMAT, STATUS, REASON, ROLE, SOURCE, PERSON_ID)
+    return [name for name in repeated if name in table.column_names]
+
+
+def _read(path: str, columns: list[str] | None = None) -> pa.Table:
+    try:
+        with storage.open_input(path) as file:
+            data = file if not storage.is_url(path) else io.BytesIO(file.read())
+            return pq.read_table(data, columns=columns)
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise LibraryError(f"{path} can't be read ({error}): restore it from a backup or remove it, "
+                           "and index again") from error  # fmt: skip

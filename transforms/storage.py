@@ -1,0 +1,190 @@
+"""Files of a library, on a local disk or behind a Beam filesystem.
+
+Every function takes a path as text: an ordinary path, or a URL such as ``gs://bucket/library``
+that one of Beam's filesystems knows. A file appears whole or not at all: locally it is written
+under a temporary name, synced and renamed; on an object store a single put does the same.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import uuid
+from typing import BinaryIO
+
+TEMPORARY_SUFFIX = ".partial"
+
+_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def is_url(path: str) -> bool:
+    """Whether `path` is for one of Beam's filesystems rather than for the local disk."""
+    return bool(_URL.match(path))
+
+
+def join(folder: str, *parts: str) -> str:
+    """`folder` and `parts` as one path."""
+    if is_url(folder):
+        return "/".join([folder.rstrip("/"), *parts])
+    return os.path.join(folder, *parts)
+
+
+def _filesystems():
+    # Imported on use: Beam takes a second to import and local libraries don't need it.
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems
+
+
+def lies_inside(inner: str, outer: str) -> bool:
+    """Whether the folder `inner` lies below the folder `outer`, through whatever links."""
+    if is_url(inner) or is_url(outer):
+        return inner.rstrip("/").startswith(outer.rstrip("/") + "/")
+    return os.path.realpath(inner).startswith(os.path.join(os.path.realpath(outer), ""))
+
+
+def write_bytes(path: str, data: bytes | memoryview) -> None:
+    """Writes a file whole: after a crash there is the old content, the new, or no file.
+
+    Raises OSError where the disk is full, the folder is read-only or the share has gone;
+    nothing but a ``*.partial`` file can be left behind then.
+    """
+    if is_url(path):
+        with _filesystems().create(path, mime_type="application/octet-stream") as file:
+            file.write(bytes(data))
+        return
+    folder = os.path.dirname(path) or "."
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f".{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+        raise
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    # A rename is durable once its folder is synced. Some network drives refuse that: then
+    # their own server decides, and there is nothing more to do here.
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def open_input(path: str) -> BinaryIO:
+    """Opens a file for reading, seekable. Raises FileNotFoundError, OSError."""
+    if is_url(path):
+        from apache_beam.io.filesystem import CompressionTypes
+
+        return _filesystems().open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return open(path, "rb")
+
+
+def read_bytes(path: str) -> bytes:
+    """The whole content of a file. Raises FileNotFoundError, OSError."""
+    with open_input(path) as file:
+        return file.read()
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file (or, locally, a folder) at `path`."""
+    return _filesystems().exists(path) if is_url(path) else os.path.exists(path)
+
+
+def file_names(folder: str, *, suffix: str = "") -> list[str]:
+    """Names of the files directly in `folder` that end in `suffix`, sorted; [] without a folder.
+
+    Files being written are left out.
+    """
+    if is_url(folder):
+        base = folder.rstrip("/") + "/"
+        found = _filesystems().match([base + "*"])[0].metadata_list
+        names = [entry.path[len(base) :] for entry in found]
+        return sorted(n for n in names if n.endswith(suffix) and "/" not in n)
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(
+                entry.name
+                for entry in entries
+                if entry.name.endswith(suffix)
+                and not entry.name.endswith(TEMPORARY_SUFFIX)
+                and entry.is_file()
+            )
+    except FileNotFoundError:
+        return []
+
+
+def folder_names(folder: str) -> list[str]:
+    """Names of the folders directly in `folder`, sorted; [] where it does not exist."""
+    if is_url(folder):
+        base = folder.rstrip("/") + "/"
+        found = _filesystems().match([base + "**"])[0].metadata_list
+        return sorted({e.path[len(base) :].split("/")[0] for e in found if "/" in e.path[len(base) :]})
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+    except FileNotFoundError:
+        return []
+
+
+def size(path: str) -> int:
+    """Bytes of a file."""
+    return (
+        _filesystems().match([path])[0].metadata_list[0].size_in_bytes
+        if is_url(path)
+        else os.path.getsize(path)
+    )
+
+
+def remove(path: str) -> None:
+    """Removes a file; one that is gone already is no error."""
+    if is_url(path):
+        if _filesystems().exists(path):
+            _filesystems().delete([path])
+        return
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def remove_folder(folder: str) -> None:
+    """Removes a folder with all that is in it; one that is gone already is no error."""
+    if is_url(folder):
+        found = _filesystems().match([folder.rstrip("/") + "/**"])[0].metadata_list
+        if found:
+            _filesystems().delete([entry.path for entry in found])
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_partial_files(folder: str) -> int:
+    """Removes what an interrupted `write_bytes` left in `folder`; returns how many files."""
+    if is_url(folder):
+        return 0
+    count = 0
+    try:
+        with os.scandir(folder) as entries:
+            partial = [e.path for e in entries if e.name.endswith(TEMPORARY_SUFFIX)]
+    except FileNotFoundError:
+        return 0
+    for path in partial:
+        remove(path)
+        count += 1
+    return count
