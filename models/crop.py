@@ -84,7 +84,7 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     a, b = source - source_mean, target - target_mean
-    spread = (a**2).sum()
+    spread = (a**2).sum() or 1.0
     cosine = (a * b).sum() / spread
     sine = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / spread
     linear = np.array([[cosine, -sine], [sine, cosine]])

@@ -37,14 +37,17 @@ def _session(path: str, device: str):
 def _layout(session, path: str) -> tuple[bool, int]:
     """(channels first?, side in pixels) of a model with one image input of three channels."""
     inputs = session.get_inputs()
-    shape = list(inputs[0].shape) if len(inputs) == 1 else []
+    usable = len(inputs) == 1 and inputs[0].type == "tensor(float)"
+    shape = list(inputs[0].shape) if usable else []
     if len(shape) == 4 and shape[1] == 3 and isinstance(shape[2], int) and shape[2] == shape[3]:
         return True, shape[2]
     if len(shape) == 4 and shape[3] == 3 and isinstance(shape[1], int) and shape[1] == shape[2]:
         return False, shape[1]
-    if len(shape) == 4 and (shape[1] == 3 or shape[3] == 3):
-        return shape[1] == 3, 112  # free sizes: the usual one
-    raise WeightsError(f"{path} takes input {shape}: expected one batch of square RGB images")
+    for channels_first, channels, sides in ((True, 1, slice(2, 4)), (False, 3, slice(1, 3))):
+        if len(shape) == 4 and shape[channels] == 3 and not any(isinstance(s, int) for s in shape[sides]):
+            return channels_first, 112  # free sizes: the usual one
+    taken = ", ".join(f"{i.shape} of {i.type}" for i in inputs)
+    raise WeightsError(f"{path} takes {taken}: expected one float32 batch of square RGB images")
 
 
 def input_size(path: str) -> int:
