@@ -29,14 +29,34 @@ class UprightBoxGeometry:
 
     FaceNet's training crops were boxes with a margin, squashed to a square, of faces that mostly
     stood upright. `box_share` is the box's part of the crop's side; `squash` 1 fills the square
-    with the box's own width and height, 0 keeps the natural proportions; `shift` moves the crop
-    down by that share of the box's height.
+    with the box's own width and height, 0 keeps the natural proportions; `upright` 1 turns by the
+    whole angle of the eyes, 0 not at all; `shift` moves the crop down by that share of the box's
+    height.
+
+    The defaults were chosen on one half of LFW's people (even SHA-256 of the name: 6,274 faces, of
+    people with at most 20 photos), by facenet-casia in bfloat16, minus the half's mean embedding.
+    Percent: mean of VAL and 1 - FAR at its best, and VAL at FAR 1e-3 and 1e-4; a standard error of
+    VAL is about 0.3::
+
+        box 130/160, squashed, upright, shift 0        98.68   94.87   85.16
+        box 122/160                                    98.66   94.49   84.30
+        box 126/160                                    98.76   94.93   84.74
+        box 134/160                                    98.69   94.69   85.22
+        box 138/160                                    98.68   94.38   84.43
+        half upright                                   98.71   94.94   85.07
+        not turned                                     98.69   94.79   85.26
+        half squashed                                  98.73   94.26   82.59
+        shift 0.03 down                                98.64   94.57   84.37
+        shift 0.03 up                                  98.74   94.98   85.32   <- chosen
+
+    LFW's faces stand nearly upright already, so that turning them shows no gain there; photos of
+    people lying down or leaning need it.
     """
 
     box_share: float = 130 / 160
     squash: float = 1.0
     upright: float = 1.0
-    shift: float = 0.0
+    shift: float = -0.03
 
     def matrix(self, box: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray:
         """See `CropGeometry.matrix`."""

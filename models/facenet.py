@@ -46,7 +46,7 @@ class FaceNet:
         """uint8[n, 160, 160, 3] RGB crops to float32[n, 512] vectors of unit length."""
         vectors = np.empty((len(crops), self.dimensions), np.float32)
         for start in range(0, len(crops), self._batch):
-            batch = torch.from_numpy(crops[start : start + self._batch])
+            batch = torch.from_numpy(np.ascontiguousarray(crops[start : start + self._batch]))
             if self.device.type == "cuda":
                 batch = batch.pin_memory().to(self.device, non_blocking=True)
             vectors[start : start + len(batch)] = self._embed(batch).cpu().numpy()

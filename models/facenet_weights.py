@@ -7,8 +7,11 @@ facenet-vggface2  his 20180402-114759 (VGGFace2) as facenet-pytorch publishes it
 
 from __future__ import annotations
 
+import io
 import os
+import tempfile
 from collections import defaultdict
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,41 +132,69 @@ def vggface2_sha256() -> str:
     The first download's hash is recorded beside the file; later it must be that. Raises WeightsError.
     """
     path = vggface2_path()
-    if not path.exists():
-        _download(VGGFACE2_URL, path)
-    record = path.with_suffix(".sha256")
-    if not record.exists():
-        record.write_text(file_sha256(path) + "\n")
-    known = record.read_text().strip()
-    if file_sha256(path) != known:
+    record = _record(path)
+    try:
+        if not path.exists():
+            _download(VGGFACE2_URL, path)
+        found = file_sha256(path)
+        known = record.read_text().strip() if record.exists() else ""
+        if not known:
+            record.write_text(found + "\n")
+    except OSError as error:
+        raise WeightsError(
+            f"{path.parent} can't be used for the weights of facenet-vggface2 ({error}): "
+            "make it writable, or set TORCH_HOME to a folder that is"
+        ) from error
+    if known and found != known:
         raise WeightsError(
             f"{path} has changed since it was downloaded: remove it and {record.name} to fetch it again"
         )
-    return known
+    return found
 
 
 def load_vggface2() -> dict[str, torch.Tensor]:
     """The state of InceptionResnetV1 trained on VGGFace2 (512-D). Raises WeightsError."""
-    import io
-
-    import torch
-
     known = vggface2_sha256()
     path = vggface2_path()
-    data = read_checked(path, known, remedy="remove it to fetch it again")
-    state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    remedy = f"remove it and {_record(path).name} to fetch it again"
+    state = _tensors(path, read_checked(path, known, remedy=remedy), remedy=remedy)
     # The published file also holds the classifier over its training identities.
     return {name: value for name, value in state.items() if not name.startswith("logits.")}
 
 
+def _record(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _tensors(path: Path, data: bytes, *, remedy: str) -> dict[str, torch.Tensor]:
+    """The tensors that a .pt file holds, by name; nothing in it is executed. Raises WeightsError."""
+    import torch
+
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # as many kinds as there are ways for such a file to be wrong
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise WeightsError(f"{path} does not hold weights ({reason}): {remedy}") from error
+    if not isinstance(state, dict) or "last_linear.weight" not in state:
+        raise WeightsError(f"{path} does not hold weights of InceptionResnetV1: {remedy}")
+    return state
+
+
 def _download(url: str, path: Path) -> None:
+    """Fetches a file; it takes its name only once it is known to be whole. Raises WeightsError."""
     import torch
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        torch.hub.download_url_to_file(url, str(path), progress=False)
-    except OSError as error:
-        raise WeightsError(
-            f"the weights of facenet-vggface2 can't be downloaded ({error}): fetch {url} by other means, "
-            f"put it at {path}, or use --embedder facenet-casia"
-        ) from error
+    by_hand = f"fetch {url} by other means, put it at {path}, or use --embedder facenet-casia"
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        temporary = Path(folder, path.name)
+        try:
+            torch.hub.download_url_to_file(url, str(temporary), progress=False)
+            data = temporary.read_bytes()
+        except (OSError, HTTPException) as error:
+            raise WeightsError(
+                f"the weights of facenet-vggface2 can't be downloaded ({error}): {by_hand}"
+            ) from error
+        # A connection that ends early, or a log-in page in its place, is no error to the download.
+        _tensors(Path(url.rpartition("/")[2]), data, remedy=f"try again, or {by_hand}")
+        os.replace(temporary, path)

@@ -39,13 +39,10 @@ def _layout(session, path: str) -> tuple[bool, int]:
     inputs = session.get_inputs()
     usable = len(inputs) == 1 and inputs[0].type == "tensor(float)"
     shape = list(inputs[0].shape) if usable else []
-    if len(shape) == 4 and shape[1] == 3 and isinstance(shape[2], int) and shape[2] == shape[3]:
-        return True, shape[2]
-    if len(shape) == 4 and shape[3] == 3 and isinstance(shape[1], int) and shape[1] == shape[2]:
-        return False, shape[1]
     for channels_first, channels, sides in ((True, 1, slice(2, 4)), (False, 3, slice(1, 3))):
-        if len(shape) == 4 and shape[channels] == 3 and not any(isinstance(s, int) for s in shape[sides]):
-            return channels_first, 112  # free sizes: the usual one
+        fixed = {side for side in shape[sides] if isinstance(side, int)}
+        if len(shape) == 4 and shape[channels] == 3 and len(fixed) <= 1:
+            return channels_first, fixed.pop() if fixed else 112  # free sizes: the usual one
     taken = ", ".join(f"{i.shape} of {i.type}" for i in inputs)
     raise WeightsError(f"{path} takes {taken}: expected one float32 batch of square RGB images")
 
@@ -63,7 +60,10 @@ class OnnxEmbedder:
         self._channels_first, self.size = _layout(self._session, path)
         self._input = self._session.get_inputs()[0].name
         self._fixed_batch = self._session.get_inputs()[0].shape[0]
-        self.dimensions = self.embed(np.zeros((1, self.size, self.size, 3), np.uint8)).shape[1]
+        try:
+            self.dimensions = self.embed(np.zeros((1, self.size, self.size, 3), np.uint8)).shape[1]
+        except Exception as error:  # onnxruntime raises many kinds, none of them documented
+            raise WeightsError(f"{path} can't be run on {self.size} × {self.size} crops: {error}") from error
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """uint8[n, size, size, 3] RGB crops to float32[n, d] vectors of unit length."""

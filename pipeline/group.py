@@ -86,7 +86,7 @@ def group_library(library: Library, *, method: str, seed: int) -> GroupSummary:
     Raises LibraryError where nothing has been indexed.
     """
     started = time.monotonic()
-    if not library.chunk_names():
+    if library.info().fingerprint is None:
         raise LibraryError(f"{library.path} holds no photos yet: albumen index ARCHIVE {library.path}")
     columns = [FACE_ID, PHOTO_ID, FACE_SIZE, SCORE, YAW, SHARPNESS, EMBEDDING]
     table = library.read_faces(columns)

@@ -67,6 +67,7 @@ class _Worker:
             os.close(write_end)
         self._buffer = b""
         self.shift: dict[str, Chunk] = {}
+        self.working = False
         self.begun: str | None = None
         self.ever_begun = False
         self.photos_open = 0
@@ -84,6 +85,7 @@ class _Worker:
     def give(self, chunks: Sequence[Chunk]) -> None:
         """Hands the worker a shift."""
         self.shift = {chunk.name: chunk for chunk in chunks}
+        self.working = True
         self.heard = time.monotonic()
         self._send(json.dumps([chunk.to_json() for chunk in chunks]))
 
@@ -184,7 +186,7 @@ class Supervisor:
         if until is not None and time.time() >= until:
             self.late.extend(self._queue)
             self._queue.clear()
-        idle = [w for w in self._workers.values() if not w.shift]
+        idle = [w for w in self._workers.values() if not w.working]
         while self._queue and len(self._workers) < self._count and len(idle) < len(self._queue):
             number = next(n for n in range(self._count) if n not in self._workers)
             path = os.path.join(self._log_folder, f"{self._config.run}-worker-{number}.log")
@@ -221,11 +223,11 @@ class Supervisor:
             elif kind == progress_pipe.SHIFT_DONE:
                 # A shift that ended without a word about a chunk has not done it.
                 self._queue.extend(worker.shift.values())
-                worker.shift = {}
+                worker.shift, worker.working = {}, False
 
     def _end_stalled(self) -> None:
         for worker in list(self._workers.values()):
-            if worker.shift and time.monotonic() - worker.heard > self._stall_seconds:
+            if worker.working and time.monotonic() - worker.heard > self._stall_seconds:
                 self._dismiss(worker)
                 self._bury(worker, f"no progress for {self._stall_seconds:.0f} s")
 

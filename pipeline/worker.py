@@ -8,6 +8,7 @@ what is missing.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import signal
@@ -23,6 +24,8 @@ from transforms.manifest import Chunk
 def main() -> None:
     """Works until standard input closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
+    # Beam warns about optional parts that are not installed; the log is for what went wrong.
+    logging.basicConfig(level=logging.ERROR)
     config = IndexConfig.from_json(sys.stdin.readline())
     shifts: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_listen, args=(shifts,), daemon=True).start()

@@ -164,14 +164,14 @@ class Library:
         try:
             data = json.loads(storage.read_bytes(path))
             version = data["format"]
+            if version != FORMAT_VERSION:
+                raise LibraryError(
+                    f"{path} has format {version!r}; this version of Albumen reads format {FORMAT_VERSION}: "
+                    "use the version that wrote it, or begin a new library"
+                )
             roots = {str(k): str(v) for k, v in data["roots"].items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LibraryError(f"{path} is damaged ({error}): restore it from a backup") from error
-        if version != FORMAT_VERSION:
-            raise LibraryError(
-                f"{path} has format {version!r}; this version of Albumen reads format {FORMAT_VERSION}: "
-                "use the version that wrote it, or begin a new library"
-            )
         return LibraryInfo(roots, data.get("fingerprint"), data.get("settings"))
 
     def save_info(self, info: LibraryInfo) -> None:
@@ -347,13 +347,16 @@ class Library:
         ids = [self._read_face_columns(n, [PHOTO_ID])[PHOTO_ID].combine_chunks() for n in names]
         if not ids:
             return
-        owner = np.repeat(np.arange(len(ids)), [len(i) for i in ids])
-        table = pa.table({PHOTO_ID: pa.chunked_array(ids), "owner": owner})
-        first = table.group_by(PHOTO_ID).aggregate([("owner", "min")])
-        first = first.filter(pc.is_in(first[PHOTO_ID], value_set=active))
+        # One number for each photo in all chunks: then a mask for each chunk is arithmetic.
+        coded = pa.chunked_array(ids).dictionary_encode().unify_dictionaries()
+        codes = [part.indices.to_numpy() for part in coded.chunks]
+        photo_ids = coded.chunk(0).dictionary
+        owner = np.full(len(photo_ids), len(ids))
+        for number in reversed(range(len(ids))):
+            owner[codes[number]] = number
+        active_codes = pc.is_in(photo_ids, value_set=active).to_numpy(zero_copy_only=False)
         for number, name in enumerate(names):
-            mine = first.filter(pc.equal(first["owner_min"], number))[PHOTO_ID].combine_chunks()
-            keep = pc.is_in(ids[number], value_set=mine).to_numpy(zero_copy_only=False)
+            keep = active_codes[codes[number]] & (owner[codes[number]] == number)
             yield name, None if keep.all() else keep
 
     def _read_face_columns(self, name: str, columns: Sequence[str]) -> pa.Table:
@@ -431,7 +434,8 @@ def photos_table(photos: Sequence[PhotoRow]) -> pa.Table:
             TAKEN_AT: p.taken_at,
             UTC_OFFSET: p.utc_offset,
             STATUS: p.status,
-            REASON: p.reason,
+            # Messages of the operating system may hold names that are not text.
+            REASON: p.reason and printable(p.reason.encode("utf-8", "surrogateescape")),
             INDEXED_AT: now,
         }
         for p in photos

@@ -51,7 +51,10 @@ def write_bytes(path: str, data: bytes | memoryview) -> None:
     nothing but a ``*.partial`` file can be left behind then.
     """
     if is_url(path):
-        with _filesystems().create(path, mime_type="application/octet-stream") as file:
+        from apache_beam.io.filesystem import CompressionTypes
+
+        create, plain = _filesystems().create, CompressionTypes.UNCOMPRESSED
+        with create(path, mime_type="application/octet-stream", compression_type=plain) as file:
             file.write(bytes(data))
         return
     folder = os.path.dirname(path) or "."
@@ -113,10 +116,7 @@ def file_names(folder: str, *, suffix: str = "") -> list[str]:
     Files being written are left out.
     """
     if is_url(folder):
-        base = folder.rstrip("/") + "/"
-        found = _filesystems().match([base + "*"])[0].metadata_list
-        names = [entry.path[len(base) :] for entry in found]
-        return sorted(n for n in names if n.endswith(suffix) and "/" not in n)
+        return sorted(n for n in _names_below(folder) if n.endswith(suffix) and "/" not in n)
     try:
         with os.scandir(folder) as entries:
             return sorted(
@@ -133,9 +133,7 @@ def file_names(folder: str, *, suffix: str = "") -> list[str]:
 def folder_names(folder: str) -> list[str]:
     """Names of the folders directly in `folder`, sorted; [] where it does not exist."""
     if is_url(folder):
-        base = folder.rstrip("/") + "/"
-        found = _filesystems().match([base + "**"])[0].metadata_list
-        return sorted({e.path[len(base) :].split("/")[0] for e in found if "/" in e.path[len(base) :]})
+        return sorted({n.split("/")[0] for n in _names_below(folder) if "/" in n})
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir())
@@ -143,13 +141,18 @@ def folder_names(folder: str) -> list[str]:
         return []
 
 
+def _names_below(folder: str) -> list[str]:
+    """What lies below a URL at any depth, relative to it."""
+    base = folder.rstrip("/") + "/"
+    # match() has no way to quote its special characters, but ? matches them as it does any other.
+    pattern = re.sub(r"[\[*?]", "?", base) + "**"
+    found = _filesystems().match([pattern])[0].metadata_list
+    return [entry.path[len(base) :] for entry in found if entry.path.startswith(base)]
+
+
 def size(path: str) -> int:
     """Bytes of a file."""
-    return (
-        _filesystems().match([path])[0].metadata_list[0].size_in_bytes
-        if is_url(path)
-        else os.path.getsize(path)
-    )
+    return _filesystems().get_filesystem(path).size(path) if is_url(path) else os.path.getsize(path)
 
 
 def remove(path: str) -> None:
@@ -167,9 +170,9 @@ def remove(path: str) -> None:
 def remove_folder(folder: str) -> None:
     """Removes a folder with all that is in it; one that is gone already is no error."""
     if is_url(folder):
-        found = _filesystems().match([folder.rstrip("/") + "/**"])[0].metadata_list
+        found = [join(folder, name) for name in _names_below(folder)]
         if found:
-            _filesystems().delete([entry.path for entry in found])
+            _filesystems().delete(found)
         return
     shutil.rmtree(folder, ignore_errors=True)
 

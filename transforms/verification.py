@@ -44,7 +44,7 @@ def val_at_far(same: np.ndarray, different: np.ndarray, far: float) -> tuple[flo
     """
     if not len(same) or not len(different):
         raise ValueError("VAL at a FAR needs pairs of one person and pairs of two people")
-    allowed = int(np.floor(far * len(different)))
+    allowed = int(np.floor(far * len(different) * (1 + 1e-12)))  # 0.29 · 100 is 28.999…
     if allowed >= len(different):
         return 1.0, float("inf")
     border = np.partition(different, allowed)[allowed]  # the first distance that must stay outside
@@ -109,17 +109,24 @@ def read_pairs(lines: Sequence[str]) -> list[tuple[int, str, int, str, int]]:
     The first line holds the number of folds and of pairs of each kind in a fold; a line of three
     is a pair of one person, of four of two people. Raises ValueError with the line's number.
     """
-    folds, per_kind = (int(x) for x in lines[0].split())
+    try:
+        folds, per_kind = (int(x) for x in (lines[0] if lines else "").split())
+    except ValueError as error:
+        raise ValueError("line 1 of the pairs file: expected the numbers of folds and of pairs") from error
     pairs = []
     for number, line in enumerate(lines[1:], start=2):
         parts = line.split()
-        fold = (number - 2) // (2 * per_kind)
-        if len(parts) == 3:
-            pairs.append((fold, parts[0], int(parts[1]), parts[0], int(parts[2])))
-        elif len(parts) == 4:
-            pairs.append((fold, parts[0], int(parts[1]), parts[2], int(parts[3])))
-        elif parts:
-            raise ValueError(f"line {number} of the pairs file has {len(parts)} parts: expected 3 or 4")
+        if not parts:
+            continue
+        if len(parts) not in (3, 4) or not all(p.isdecimal() for p in (parts[1], parts[-1])):
+            raise ValueError(
+                f"line {number} of the pairs file is {line.strip()!r}: expected name number number "
+                "or name number name number"
+            )
+        fold = len(pairs) // (2 * per_kind)
+        pairs.append(
+            (fold, parts[0], int(parts[1]), parts[-2] if len(parts) == 4 else parts[0], int(parts[-1]))
+        )
     if len(pairs) != folds * per_kind * 2:
         raise ValueError(f"the pairs file holds {len(pairs)} pairs: expected {folds} × {2 * per_kind}")
     return pairs

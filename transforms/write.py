@@ -24,14 +24,20 @@ def commit(library: Library, *, fingerprint: str, slices: list[FaceSlice]) -> Su
     photos = [row for part in slices for row in part.photos]
     faces = [row for part in slices for row in part.faces]
     thumbs = [thumb for part in slices for thumb in part.thumbs]
-    embeddings = [part.embeddings for part in slices if part.embeddings is not None]
+    embeddings = np.concatenate([p.embeddings for p in slices if p.embeddings is not None])
+    # Two files of a chunk with the same content are one photo: its faces are written once.
+    first: dict[str, int] = {}
+    for number, face in enumerate(faces):
+        first.setdefault(face.face_id, number)
+    keep = list(first.values())
+    faces = [faces[i] for i in keep]
     library.commit_chunk(
         f"{slices[0].chunk}-{uuid.uuid4().hex[:8]}",
         fingerprint=fingerprint,
         photos=photos,
         faces=faces,
-        embeddings=np.concatenate(embeddings),
-        thumbs=thumbs,
+        embeddings=embeddings[keep],
+        thumbs=[thumbs[i] for i in keep] if thumbs else [],
     )
     return Summary(1, len(faces), dict(Counter(row.status for row in photos)))
 

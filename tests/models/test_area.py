@@ -40,9 +40,7 @@ def test_windows_are_torch_s_area_interpolation_of_the_parts(
     boxes = []
     for _ in range(data.draw(st.integers(1, 4))):
         x0, y0 = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
-        boxes.append(
-            (x0, y0, data.draw(st.integers(x0 + 1, width)), data.draw(st.integers(y0 + 1, height)))
-        )
+        boxes.append((x0, y0, data.draw(st.integers(x0 + 1, width)), data.draw(st.integers(y0 + 1, height))))
     crops = area_crops(integral_image(pixels), np.array(boxes), size)
     assert crops.shape == (len(boxes), size, size, 3)
     for crop, (x0, y0, x1, y1) in zip(crops, boxes, strict=True):

@@ -78,7 +78,16 @@ def test_photos_of_every_kind_run_together_as_they_run_alone(
     together = detector.detect(photos)
     for photo, faces in zip(photos, together, strict=True):
         assert_same_faces(faces, detector.detect([photo])[0], pixels=0.5)
-    assert [len(faces.boxes) > 0 for faces in together] == [False, True, False, True, False, False, True, False]
+    assert [len(faces.boxes) > 0 for faces in together] == [
+        False,
+        True,
+        False,
+        True,
+        False,
+        False,
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 2000), (2000, 5), (11, 11), (24, 24), (200, 300)])

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from facenet_pytorch import InceptionResnetV1
+from PIL import Image
+
+from models.crop import UprightBoxGeometry
+from models.embedder import Mirrored, load_embedder
+from models.facenet import FaceNet
+from models.mtcnn import Mtcnn
+from transforms.align import warp
+
+
+@pytest.fixture(scope="module")
+def facenet(casia_state: dict[str, torch.Tensor]) -> FaceNet:
+    return FaceNet(casia_state, precision="float32")
+
+
+@pytest.fixture(scope="module")
+def crops(detector: Mtcnn, astronaut: np.ndarray, hopper: np.ndarray) -> np.ndarray:
+    """Four aligned crops: Collins, Collins smaller and darker, Hopper, Hopper smaller and darker."""
+    photos = []
+    for photo in (astronaut, hopper):
+        small = np.asarray(Image.fromarray(photo).resize((photo.shape[1] * 2 // 5, photo.shape[0] * 2 // 5)))
+        photos += [photo, (small * 0.6).astype(np.uint8)]
+    faces = detector.detect(photos)
+    geometry = UprightBoxGeometry()
+    return np.stack(
+        [
+            warp(photo, geometry.matrix(found.boxes[0], found.landmarks[0], 160), 160)
+            for photo, found in zip(photos, faces, strict=True)
+        ]
+    )
+
+
+def by_facenet_pytorch(network: InceptionResnetV1, crops: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        return network(torch.from_numpy((crops.transpose(0, 3, 1, 2) - 127.5) / 128).float()).numpy()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "auto"])
+def test_every_precision_gives_what_facenet_pytorch_gives(
+    precision: str, casia_state: dict[str, torch.Tensor], plain_network: InceptionResnetV1, crops: np.ndarray
+) -> None:
+    vectors = FaceNet(casia_state, precision=precision).embed(crops)
+    assert vectors.shape == (4, 512) and vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    cosines = (vectors * by_facenet_pytorch(plain_network, crops)).sum(axis=1)
+    assert cosines.min() >= (0.99999 if precision == "float32" else 0.999)
+
+
+def test_one_person_s_photos_are_closer_than_two_people_s(facenet: FaceNet, crops: np.ndarray) -> None:
+    similarity = facenet.embed(crops) @ facenet.embed(crops).T
+    assert min(similarity[0, 1], similarity[2, 3]) > similarity[:2, 2:].max() + 0.3
+
+
+def test_no_crops_are_no_vectors(facenet: FaceNet) -> None:
+    assert facenet.embed(np.zeros((0, 160, 160, 3), np.uint8)).shape == (0, 512)
+
+
+def test_more_crops_than_a_batch_are_embedded_in_order(facenet: FaceNet, crops: np.ndarray) -> None:
+    many = np.concatenate([crops] * 9)[:35]
+    expected = np.concatenate([facenet.embed(crops)] * 9)[:35]
+    np.testing.assert_allclose(facenet.embed(many), expected, atol=1e-5)
+
+
+def test_mirroring_is_the_mean_of_both_and_blind_to_the_side(facenet: FaceNet, crops: np.ndarray) -> None:
+    mirrored = Mirrored(facenet)
+    flipped = crops[:, :, ::-1]
+    vectors = mirrored.embed(crops)
+    mean = facenet.embed(crops) + facenet.embed(np.ascontiguousarray(flipped))
+    np.testing.assert_allclose(vectors, mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(mirrored.embed(flipped), vectors, atol=1e-5)
+    assert mirrored.dimensions == 512
+    assert (vectors * facenet.embed(crops)).sum(axis=1).max() < 0.9999
+
+
+def test_the_default_embedder_is_casia(plain_network: InceptionResnetV1, crops: np.ndarray) -> None:
+    embedder = load_embedder("facenet-casia", precision="float32")
+    cosines = (embedder.embed(crops) * by_facenet_pytorch(plain_network, crops)).sum(axis=1)
+    assert cosines.min() > 0.99999
+
+
+def test_weights_of_another_network_are_refused(casia_state: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(RuntimeError, match="last_linear"):
+        FaceNet({k: v for k, v in casia_state.items() if k != "last_linear.weight"})

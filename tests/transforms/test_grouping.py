@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.cluster.hierarchy import fcluster, linkage
+
+from transforms import grouping
+from transforms.grouping import AGGLOMERATIVE, DEFAULT, HDBSCAN, METHODS, components, group_strong, renumbered
+from transforms.neighbours import neighbour_graph
+
+
+def identities(people: int, each: int, *, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Shuffled unit vectors of people far from one another: (float32[n, 32], int[n] who)."""
+    random = np.random.default_rng(seed)
+    who = random.permutation(np.repeat(np.arange(people), each))
+    centres = random.normal(size=(people, 32))
+    vectors = centres[who] + noise * random.normal(size=(len(who), 32))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), who
+
+
+def grouped(
+    vectors: np.ndarray, *, method: str, threshold: float = 0.7, seed: int = 1, k: int = 80
+) -> np.ndarray:
+    graph = neighbour_graph(vectors, k=k, least=threshold)
+    return group_strong(vectors, graph, method=method, threshold=threshold, seed=seed)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("people", "each"), [(20, 10), (60, 2), (1, 30), (5, 60)])
+def test_well_separated_people_are_found(method: str, people: int, each: int) -> None:
+    vectors, who = identities(people, each, noise=0.2)
+    np.testing.assert_array_equal(grouped(vectors, method=method), renumbered(who))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("count", [0, 1, 2, 15])
+def test_strangers_stay_alone(method: str, count: int) -> None:
+    vectors = identities(15, 1, noise=0)[0][:count]
+    np.testing.assert_array_equal(grouped(vectors, method=method, threshold=0.9), np.arange(count))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_pair_and_strangers_beside_people(method: str) -> None:
+    vectors, who = identities(8, 6, noise=0.2, seed=3)
+    keep = (who > 1) | (np.arange(len(who)) == np.flatnonzero(who == 0)[0])
+    pair = np.flatnonzero(who == 1)[:2]
+    keep[pair] = True
+    np.testing.assert_array_equal(grouped(vectors[keep], method=method), renumbered(who[keep]))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_seed_gives_the_same_groups(method: str) -> None:
+    vectors, _ = identities(30, 8, noise=0.7)
+    first = grouped(vectors, method=method, threshold=0.55)
+    assert 1 < len(set(first.tolist())) < len(first)
+    for _ in range(3):
+        np.testing.assert_array_equal(grouped(vectors, method=method, threshold=0.55), first)
+
+
+def test_an_unknown_method_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="choose one of default, hdbscan, agglomerative"):
+        grouped(identities(2, 2, noise=0)[0], method="kmeans")
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10_000), noise=st.floats(0.3, 1.2), threshold=st.floats(0.2, 0.8))
+def test_average_linkage_by_components_is_average_linkage_of_all(
+    seed: int, noise: float, threshold: float
+) -> None:
+    vectors, _ = identities(8, 7, noise=noise, seed=seed)
+    tree = linkage(vectors.astype(np.float64), method="average", metric="cosine")
+    everything = fcluster(tree, t=1 - threshold, criterion="distance")
+    found = grouped(vectors, method=AGGLOMERATIVE, threshold=threshold, k=len(vectors))
+    np.testing.assert_array_equal(found, renumbered(everything))
+
+
+def test_a_component_too_large_for_exact_linkage_is_grouped_by_the_graph(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vectors, who = identities(6, 10, noise=0.2)
+    monkeypatch.setattr(grouping, "_EXACT_LIMIT", 3)
+    for method in (AGGLOMERATIVE, HDBSCAN):
+        np.testing.assert_array_equal(grouped(vectors, method=method), renumbered(who))
+
+
+def test_communities_need_more_than_one_edge_between_them() -> None:
+    """Connected components would join two people over one chance likeness; the map equation does not."""
+    vectors, who = identities(2, 12, noise=0.25)
+    middle = vectors[who == 0].mean(axis=0) + vectors[who == 1].mean(axis=0)
+    vectors = np.concatenate([vectors, (middle / np.linalg.norm(middle))[None]])
+    graph = neighbour_graph(vectors, k=80, least=0.5)
+    assert len(set(components(graph).tolist())) == 1
+    labels = group_strong(vectors, graph, method=DEFAULT, threshold=0.5, seed=1)
+    np.testing.assert_array_equal(renumbered(labels[:-1]), renumbered(who))
+
+
+@given(st.lists(st.integers(-3, 9), max_size=30))
+def test_groups_are_numbered_by_their_first_member(labels: list[int]) -> None:
+    numbers: dict[int, int] = {}
+    expected = [numbers.setdefault(label, len(numbers)) for label in labels]
+    assert renumbered(np.array(labels, np.int64)).tolist() == expected
+
+
+def test_components_are_what_edges_join() -> None:
+    vectors, who = identities(7, 4, noise=0.1)
+    found = components(neighbour_graph(vectors, k=3, least=0.8))
+    np.testing.assert_array_equal(renumbered(found), renumbered(who))
