@@ -87,6 +87,13 @@ _index_options = _options(
         help="Photos are searched for faces at this longer side at most.",
     ),
     click.option(
+        "--detector",
+        type=click.Choice(["mtcnn"]),
+        default="mtcnn",
+        show_default=True,
+        help="What finds the faces.",
+    ),
+    click.option(
         "--embedder",
         default="facenet-casia",
         show_default=True,
@@ -149,6 +156,7 @@ def _index_settings(kwargs: dict) -> IndexOptions:
     from models.detector import MtcnnSettings
 
     until = kwargs.pop("until")
+    kwargs.pop("detector")  # the only one so far; its settings are options of their own
     return IndexOptions(
         detector=MtcnnSettings(min_face=kwargs.pop("min_face"), working_side=kwargs.pop("working_size")),
         thumbs=not kwargs.pop("no_thumbs"),
@@ -261,6 +269,22 @@ def evaluate_calibrate(library, out, as_json, quiet) -> None:
 def evaluate_detection(photos, boxes, as_json, quiet) -> None:
     """Recall and precision on labelled boxes (WIDER FACE), beside facenet-pytorch's own MTCNN."""
     _print(commands.evaluate_detection(photos, boxes), as_json, quiet)
+
+
+@main.group("bench", cls=_Group)
+def bench() -> None:
+    """Measure what a run costs on this machine."""
+
+
+@bench.command("memory")
+@click.argument("photos", type=click.Path(exists=True, file_okay=False))
+@click.option("--count", type=click.IntRange(1), default=5000, show_default=True, help="Photos to index.")
+@click.option("--chunk-size", type=click.IntRange(1, 10_000), default=128, show_default=True)
+@_output_options
+@_reported
+def bench_memory(photos, count, chunk_size, as_json, quiet) -> None:
+    """Resident memory of a worker while it indexes COUNT links to the files of PHOTOS."""
+    _print(commands.bench_memory(photos, count=count, chunk_size=chunk_size), as_json, quiet)
 
 
 @main.command("demo")

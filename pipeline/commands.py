@@ -16,7 +16,7 @@ from pipeline.supervise import RunFailed
 from transforms import storage
 from transforms.archive import ArchiveError
 from transforms.lease import STALE_SECONDS, Lease, LeaseLost, LibraryInUse
-from transforms.library import Library, LibraryError
+from transforms.library import REPORT, Library, LibraryError
 
 WRONG_USE = (UsageError, WeightsError)
 _LEASE_WAIT = STALE_SECONDS + 30
@@ -85,7 +85,7 @@ def report(library: str, *, out: str | None, quiet: bool) -> Result:
     if out is not None:
         return Result(*_reported(write_report(opened, out=out), out))
     with Lease(library):
-        return Result(*_reported(write_report(opened), opened.file("report")))
+        return Result(*_reported(write_report(opened), opened.file(REPORT)))
 
 
 def evaluate_lfw(library: str, pairs: str) -> Result:
@@ -114,6 +114,13 @@ def evaluate_detection(photos: str, boxes: str) -> Result:
     from pipeline.evaluate_detection import detection
 
     return Result(*detection(photos, boxes))
+
+
+def bench_memory(photos: str, *, count: int, chunk_size: int) -> Result:
+    """A worker's memory over many photos."""
+    from pipeline.bench_memory import memory
+
+    return Result(*memory(photos, photos=count, chunk_size=chunk_size))
 
 
 def demo(folder: str) -> str:
@@ -182,9 +189,11 @@ def _group_lines(grouped) -> list[str]:
 
 
 def _report_if_needed(library: Library, facts: dict[str, object]) -> list[str]:
-    from pipeline.report import write_report
+    from pipeline.report import is_current, write_report
 
-    lines, reported = _reported(write_report(library), library.file("report"))
+    if is_current(library):
+        return [f"Report: {library.file(REPORT, 'index.html')}"]
+    lines, reported = _reported(write_report(library), library.file(REPORT))
     facts["report"] = reported
     return lines
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -63,13 +62,8 @@ def is_current(library: Library, *, method: str, seed: int) -> bool:
     if revision is None:
         return False
     made = library.read_grouping(revision)
-    wanted = {"method": method, "seed": seed, "state": library_state(library)}
+    wanted = {"method": method, "seed": seed, "state": library.state()}
     return all(made.get(key) == value for key, value in wanted.items())
-
-
-def library_state(library: Library) -> str:
-    """A short name for what a library holds: chunk files never change, so their names say it."""
-    return hashlib.sha256("\n".join(library.chunk_names()).encode()).hexdigest()[:16]
 
 
 def calibration(library: Library, embeddings: np.ndarray) -> Calibration:
@@ -191,7 +185,7 @@ def _facts(
         **asdict(summary),
         "seed": seed,
         "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "state": library_state(library),
+        "state": library.state(),
         "fingerprint": library.info().fingerprint,
         "calibration": known.source,
         "threshold_line": {"intercept": line.intercept, "slope": line.slope},

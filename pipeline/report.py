@@ -12,6 +12,8 @@ Memory is bounded by the joined tables and one bucket of thumbnails (`transforms
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,13 +25,13 @@ import pyarrow as pa
 from transforms import storage
 from transforms.album import Album, PhotoStates, read_album
 from transforms.album_pages import AlbumPages
-from transforms.library import Library, LibraryError
+from transforms.library import REPORT, Library, LibraryError
 from transforms.pages import PageWriter, Site, counted, long_date
 from transforms.records import printable
 from transforms.report_folder import ReportFolder
 from transforms.thumb_sort import ThumbSort
 
-REPORT = "report"
+_STATE = ".albumen-state"
 
 Progress = Callable[[str, int, int], None]
 """Is told the step ("thumbnails" or "pages"), how many are done and how many there are."""
@@ -93,6 +95,7 @@ def write_report(
                 ),
                 progress=progress,
             )
+            folder.write(_STATE, _state(library, revision))
     except OSError as error:
         needed = len(album.face_ids) * SPACE_PER_FACE // 1_000_000 + 1
         raise LibraryError(
@@ -112,6 +115,19 @@ def write_report(
         bytes=folder.bytes_written,
         seconds=time.monotonic() - began,
     )
+
+
+def is_current(library: Library) -> bool:
+    """Whether the library's own report shows what the library holds now."""
+    revision, path = library.current_revision(), library.file(REPORT, _STATE)
+    if revision is None or not storage.exists(path):
+        return False
+    return storage.read_bytes(path) == _state(library, revision)
+
+
+def _state(library: Library, revision: str) -> bytes:
+    roots = json.dumps(library.info().roots, sort_keys=True)  # where the links lead
+    return hashlib.sha256(f"{revision}\n{library.state()}\n{roots}".encode()).hexdigest().encode()
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,11 @@ def tidy(
     library.remove_partial_files()
     names = library.chunk_names()
     keep_photos, superseded, forgotten = _photos_to_keep(library, names, forget)
+    if forgotten and superseded:
+        # Should this stop midway, an older row of a forgotten path must not come to light.
+        _drop_photo_rows(library, names, _photos_to_keep(library, names, None)[0], run)
+        names = library.chunk_names()
+        keep_photos, _, _ = _photos_to_keep(library, names, forget)
     if forgotten:
         # Which faces count follows from which photos there are: their rows go first.
         _drop_photo_rows(library, names, keep_photos, run)

@@ -15,6 +15,7 @@ first file that holds a photo's faces, and `transforms.compaction` removes the r
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -252,6 +253,10 @@ class Library:
     def chunk_names(self) -> list[str]:
         """Names of all committed chunks, sorted."""
         return [n[: -len(_SUFFIX)] for n in storage.file_names(self.file(_PHOTOS), suffix=_SUFFIX)]
+
+    def state(self) -> str:
+        """A short name for what the library holds: chunk files never change, so their names say it."""
+        return hashlib.sha256("\n".join(self.chunk_names()).encode()).hexdigest()[:16]
 
     def chunk_bytes(self, name: str) -> int:
         """Bytes of the largest of a chunk's three files."""

@@ -56,10 +56,10 @@ def test_shrinking_averages_so_that_texture_does_not_alias(factor: int, offset: 
     assert abs(crop.mean() - mean.mean()) < 1
 
 
-@given(
-    scale=st.floats(0.3, 9), x=st.floats(-5, 60), y=st.floats(-5, 60), degrees=st.floats(-180, 180)
-)
-def test_every_pixel_comes_from_where_the_matrix_says(scale: float, x: float, y: float, degrees: float) -> None:
+@given(scale=st.floats(0.3, 9), x=st.floats(-5, 60), y=st.floats(-5, 60), degrees=st.floats(-180, 180))
+def test_every_pixel_comes_from_where_the_matrix_says(
+    scale: float, x: float, y: float, degrees: float
+) -> None:
     photo, size = smooth(250, 250), 12
     angle = np.radians(degrees)
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

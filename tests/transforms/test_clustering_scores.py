@@ -56,7 +56,9 @@ def test_v_measure_and_counts(labels: list[tuple[int, int]]) -> None:
 
 def test_a_perfect_grouping_scores_one_under_any_numbers() -> None:
     scores = clustering_scores(np.array([7, 7, 3, 3, 9]), np.array([0, 0, 5, 5, 1])).as_dict()
-    assert all(scores[name] == 1 for name in scores if name not in ("faces", "people", "groups", "largest_group"))
+    assert all(
+        scores[name] == 1 for name in scores if name not in ("faces", "people", "groups", "largest_group")
+    )
 
 
 def test_no_faces_are_no_score() -> None:

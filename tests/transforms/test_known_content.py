@@ -31,9 +31,7 @@ def entry(path: bytes, *, size: int = 10, mtime_us: int = 1_000, root: str = "ma
 
 def commit(library: Library, *photos: PhotoRow) -> None:
     name = f"chunk{len(library.chunk_names()):03d}"
-    library.commit_chunk(
-        name, fingerprint="f", photos=photos, faces=[], embeddings=NO_VECTORS, thumbs=[]
-    )
+    library.commit_chunk(name, fingerprint="f", photos=photos, faces=[], embeddings=NO_VECTORS, thumbs=[])
 
 
 def test_files_are_settled_by_path_size_and_time(library: Library) -> None:
@@ -72,7 +70,10 @@ def test_only_files_whose_content_could_not_be_read_are_tried_again(
 def test_the_newest_row_of_a_path_decides(library: Library) -> None:
     commit(library, PhotoRow(entry(b"a"), OK, photo_id="1"))
     commit(library, PhotoRow(entry(b"a", size=20), OK, photo_id="2"))
-    assert KnownFiles(library, "main").unchanged([entry(b"a"), entry(b"a", size=20)]).tolist() == [False, True]
+    assert KnownFiles(library, "main").unchanged([entry(b"a"), entry(b"a", size=20)]).tolist() == [
+        False,
+        True,
+    ]
 
 
 def test_roots_are_told_apart(library: Library) -> None:

@@ -15,7 +15,10 @@ def unit_vectors(count: int, *, dimensions: int = 8, seed: int = 0) -> np.ndarra
 
 
 @given(
-    queries=st.integers(0, 30), base=st.integers(0, 40), k=st.integers(0, 50), block=st.sampled_from([1, 7, 1024])
+    queries=st.integers(0, 30),
+    base=st.integers(0, 40),
+    k=st.integers(0, 50),
+    block=st.sampled_from([1, 7, 1024]),
 )
 def test_the_nearest_are_those_of_a_full_comparison(queries: int, base: int, k: int, block: int) -> None:
     a, b = unit_vectors(queries, seed=1), unit_vectors(base, seed=2)

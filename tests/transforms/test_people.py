@@ -186,7 +186,8 @@ def test_of_two_loose_faces_of_a_photo_the_better_fit_attaches() -> None:
 
 
 @pytest.mark.parametrize(
-    ("feature", "value"), [("size", 39.0), ("score", 0.89), ("yaw", -51.0), ("yaw", 51.0), ("sharpness", 0.02)]
+    ("feature", "value"),
+    [("size", 39.0), ("score", 0.89), ("yaw", -51.0), ("yaw", 51.0), ("sharpness", 0.02)],
 )
 def test_each_limit_makes_a_face_weak(feature: str, value: float) -> None:
     faces = face_set(identities(np.zeros(3, int)))

@@ -64,9 +64,7 @@ def test_val_needs_pairs_of_both_kinds(same: list[float], different: list[float]
         val_at_far(np.array(same), np.array(different), 0.1)
 
 
-PAIRS = st.lists(
-    st.tuples(st.integers(0, 6).map(lambda i: i / 2), st.booleans()), min_size=1, max_size=15
-)
+PAIRS = st.lists(st.tuples(st.integers(0, 6).map(lambda i: i / 2), st.booleans()), min_size=1, max_size=15)
 
 
 @given(PAIRS)

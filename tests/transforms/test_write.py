@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from transforms import storage
+from transforms.archive import RootGuard
 from transforms.index_config import IndexConfig
-from transforms.library import EMBEDDING, FACE_ID, JPEG, STATUS, Library, LibraryError, matrix
-from transforms.listing import RootGuard
+from transforms.library import EMBEDDING, FACE_ID, STATUS, Library, LibraryError, matrix
 from transforms.records import ERROR, NO_FACE, OK, FaceRow, FaceSlice, FileEntry, PhotoRow
 from transforms.summary import Summary
 from transforms.write import SumSummaries, WriteChunk, commit, record_summary
@@ -24,7 +24,7 @@ def library(tmp_path: Path) -> Library:
 
 
 def config(library: Library, **options: object) -> IndexConfig:
-    guard = RootGuard(location="/photos", identity=None)
+    guard = RootGuard("/photos")
     return IndexConfig(
         library=library.path, run="run", root="main", location="/photos", guard=guard,
         embedder="facenet-casia", **options,
@@ -155,7 +155,9 @@ def test_a_full_disk_is_told_with_the_remedy(library: Library, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(storage, "write_bytes", full)
-    with pytest.raises(LibraryError, match=r"library can't be written \(No space left on device\).*run again"):
+    with pytest.raises(
+        LibraryError, match=r"library can't be written \(No space left on device\).*run again"
+    ):
         list(step.process(part("x", ("a", 1))))
     os.close(writing)
     with open(reading) as pipe:
@@ -167,9 +169,3 @@ def test_a_full_disk_is_told_with_the_remedy(library: Library, monkeypatch: pyte
 def test_summaries_add_up() -> None:
     total = Summary(1, 2, {OK: 3}) + Summary(1, 0, {OK: 1, ERROR: 2})
     assert total == Summary(2, 2, {OK: 4, ERROR: 2}) == Summary.from_json(total.to_json())
-
-
-def test_jpeg_is_a_column_of_thumbs(library: Library) -> None:
-    library.use_fingerprint("f", {})
-    commit(library, fingerprint="f", slices=[part("c", ("a", 1))])
-    assert next(library.iter_thumbs()).column_names == [FACE_ID, JPEG]
