@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,8 @@ def memory(folder: str, *, photos: int, chunk_size: int) -> tuple[list[str], dic
     stretches = samples.by_stretch(photos, summary.seconds)
     lines = [f"{photos:,} photos in chunks of {chunk_size}, {summary.faces:,} faces, {summary.seconds:.0f} s"]
     lines += [
-        f"photos {low:,} to {high:,}: resident memory of the worker {median:.0f} MB (median), {peak:.0f} MB (peak)"
+        f"photos {low:,} to {high:,}: resident memory of the worker {median:.0f} MB (median), "
+        f"{peak:.0f} MB (peak)"
         for low, high, median, peak in stretches
     ]
     return lines, {"photos": photos, "chunk_size": chunk_size, "stretches": stretches}
@@ -82,7 +84,7 @@ class _Samples:
         position = (times - times[0]) / max(times[-1] - times[0], 1e-9) * photos
         edges = [0, *(m for m in _MARKS if m < photos), photos]
         stretches = []
-        for low, high in zip(edges, edges[1:], strict=False):
+        for low, high in pairwise(edges):
             mine = sizes[(position >= low) & (position <= high)] / 1e6
             if len(mine):
                 stretches.append((low, high, float(np.median(mine)), float(mine.max())))

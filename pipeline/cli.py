@@ -127,6 +127,7 @@ _index_options = _options(
         help="Photos that are committed together.",
     ),
     click.option("--until", metavar="TIME", help="Stop cleanly at 07:00, or at a date with time."),
+    click.option("--retry-errors", is_flag=True, help="Look again at photos that ended in an error."),
     click.option("--prune", is_flag=True, help="Forget photos that are no longer in the archive."),
     click.option("--yes", is_flag=True, help="Prune even where that forgets more than 5 % of the archive."),
     click.option(

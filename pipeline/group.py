@@ -62,7 +62,7 @@ def is_current(library: Library, *, method: str, seed: int) -> bool:
     if revision is None:
         return False
     made = library.read_grouping(revision)
-    wanted = {"method": method, "seed": seed, "state": library.state()}
+    wanted = {"method": method, "seed": seed, "faces_state": library.faces_state()}
     return all(made.get(key) == value for key, value in wanted.items())
 
 
@@ -185,7 +185,7 @@ def _facts(
         **asdict(summary),
         "seed": seed,
         "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "state": library.state(),
+        "faces_state": library.faces_state(),
         "fingerprint": library.info().fingerprint,
         "calibration": known.source,
         "threshold_line": {"intercept": line.intercept, "slope": line.slope},

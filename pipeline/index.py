@@ -73,7 +73,7 @@ def index(
     config = _config(library, run, root, location, guard, options)
     library.use_fingerprint(config.fingerprint(), config.settings())
 
-    known = KnownFiles(library, root)
+    known = KnownFiles(library, root, retry_errors=options.retry_errors)
     report = ListingReport()
     writer = ManifestWriter(config.manifests, run, chunk_size=options.chunk_size)
     entries = list_archive(location, root=root, exclude=[library.path], report=report)

@@ -33,6 +33,7 @@ class IndexOptions:
     thumbs: bool = True
     chunk_size: int = 128
     until: float | None = None
+    retry_errors: bool = False
     prune: bool = False
     yes: bool = False
     relocate: str | None = None

@@ -127,7 +127,7 @@ def is_current(library: Library) -> bool:
 
 def _state(library: Library, revision: str) -> bytes:
     roots = json.dumps(library.info().roots, sort_keys=True)  # where the links lead
-    return hashlib.sha256(f"{revision}\n{library.state()}\n{roots}".encode()).hexdigest().encode()
+    return hashlib.sha256(f"{revision}\n{library.photos_state()}\n{roots}".encode()).hexdigest().encode()
 
 
 @dataclass(frozen=True)

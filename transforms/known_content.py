@@ -22,14 +22,16 @@ _DIGEST = 16
 class KnownFiles:
     """The files of one root that are settled, and which of the root's paths a listing has seen.
 
-    Settled are all rows but those whose content could not be read: these are tried again.
-    Memory: 40 bytes a file.
+    Settled are all rows but those whose content could not be read, which are tried again, and with
+    `retry_errors` all other errors. Memory: 40 bytes a file.
     """
 
-    def __init__(self, library: Library, root: str) -> None:
+    def __init__(self, library: Library, root: str, *, retry_errors: bool = False) -> None:
         table = library.read_photos([ROOT, PATH_BYTES, SIZE, MTIME, STATUS, PHOTO_ID])
         table = table.filter(pc.equal(table[ROOT], root))
-        unread = pc.and_(pc.equal(table[STATUS], ERROR), pc.is_null(table[PHOTO_ID]))
+        unread = pc.equal(table[STATUS], ERROR)
+        if not retry_errors:
+            unread = pc.and_(unread, pc.is_null(table[PHOTO_ID]))
         self.paths = table[PATH_BYTES].combine_chunks()
         sizes = table[SIZE].to_numpy()
         times = table[MTIME].cast(pa.int64()).to_numpy()

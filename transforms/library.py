@@ -137,8 +137,11 @@ class Library:
         if storage.exists(library.file(_INFO)):
             library.info()
             return library
-        foreign = [n for n in storage.file_names(path) if not n.startswith(".") and n != "lease.json"]
-        foreign += [n for n in storage.folder_names(path) if n not in (MANIFESTS, LOGS)]
+        try:
+            foreign = [n for n in storage.file_names(path) if not n.startswith(".") and n != "lease.json"]
+            foreign += [n for n in storage.folder_names(path) if n not in (MANIFESTS, LOGS)]
+        except NotADirectoryError as error:
+            raise LibraryError(f"{path} is not a folder: give a new or empty one for the library") from error
         if foreign:
             raise LibraryError(
                 f"{path} is not an Albumen library (no {_INFO}) and is not empty (it holds "
@@ -253,10 +256,6 @@ class Library:
     def chunk_names(self) -> list[str]:
         """Names of all committed chunks, sorted."""
         return [n[: -len(_SUFFIX)] for n in storage.file_names(self.file(_PHOTOS), suffix=_SUFFIX)]
-
-    def state(self) -> str:
-        """A short name for what the library holds: chunk files never change, so their names say it."""
-        return hashlib.sha256("\n".join(self.chunk_names()).encode()).hexdigest()[:16]
 
     def chunk_bytes(self, name: str) -> int:
         """Bytes of the largest of a chunk's three files."""
@@ -376,6 +375,14 @@ class Library:
             if name in committed:
                 yield _read(self.file(_THUMBS, name))
 
+    def faces_state(self) -> str:
+        """A short name for which faces there are: people need to be grouped anew when it changes."""
+        return _digest(self.read_faces([FACE_ID]))
+
+    def photos_state(self) -> str:
+        """A short name for what is known of every photo: with the people, what a report shows."""
+        return _digest(self.read_photos([ROOT, PATH_BYTES, PHOTO_ID, STATUS, REASON, TAKEN_AT]))
+
     # -- revisions ---------------------------------------------------------------------------
 
     def current_revision(self) -> str | None:
@@ -420,6 +427,13 @@ def newest_rows(photos: pa.Table) -> pa.Array:
     ranked = photos.select([ROOT, PATH_BYTES]).append_column("rank", pa.array(rank))
     last = ranked.group_by([ROOT, PATH_BYTES]).aggregate([("rank", "max")])["rank_max"]
     return pc.take(order, last.combine_chunks())
+
+
+def _digest(table: pa.Table) -> str:
+    digest = hashlib.sha256()
+    for batch in table.combine_chunks().to_batches(max_chunksize=65_536):
+        digest.update(batch.serialize())
+    return digest.hexdigest()[:16]
 
 
 def photos_table(photos: Sequence[PhotoRow]) -> pa.Table:

@@ -317,6 +317,8 @@ def test_a_bomb_is_refused_by_its_size(tmp_path: Path) -> None:
     row = rows(tmp_path / "library")[b"a.jpg"]
     assert row[STATUS] == "error"
     assert "--max-pixels" in row[REASON]
+    assert run(tmp_path / "photos", tmp_path / "library").unchanged == 1
+    assert run(tmp_path / "photos", tmp_path / "library", retry_errors=True).photos == {"ok": 1}
 
 
 def test_vectors_of_another_kind_are_refused_and_both_kinds_named(tmp_path: Path) -> None:
