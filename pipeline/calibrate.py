@@ -25,7 +25,7 @@ from transforms.verification import centred
 # Shares of the learning half's people whose faces are grouped as libraries of their own.
 _SHARES = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
 _REPEATS = 3
-_THRESHOLDS = np.arange(0.30, 0.75, 0.01)
+_THRESHOLDS = np.arange(0.34, 0.75, 0.02)
 # Thresholds whose BCubed F lies this close to the best are as good; the middle of them is taken.
 _AS_GOOD = 0.005
 

@@ -113,7 +113,7 @@ def read_pairs(lines: Sequence[str]) -> list[tuple[int, str, int, str, int]]:
         folds, per_kind = (int(x) for x in (lines[0] if lines else "").split())
     except ValueError as error:
         raise ValueError("line 1 of the pairs file: expected the numbers of folds and of pairs") from error
-    pairs = []
+    pairs: list[tuple[int, str, int, str, int]] = []
     for number, line in enumerate(lines[1:], start=2):
         parts = line.split()
         if not parts:

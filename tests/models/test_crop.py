@@ -32,7 +32,7 @@ def turned(points: np.ndarray, degrees: float, *, around: tuple[float, float] = 
 
 @pytest.mark.parametrize("size", [112, 160])
 def test_the_corners_of_the_box_fill_their_share_of_the_crop(size: int) -> None:
-    matrix = UprightBoxGeometry(box_share=0.8).matrix(BOX, LANDMARKS, size)
+    matrix = UprightBoxGeometry(box_share=0.8, shift=0).matrix(BOX, LANDMARKS, size)
     low, high = 0.1 * size, 0.9 * size
     np.testing.assert_allclose(to_photo(matrix, low, low), [100, 50])
     np.testing.assert_allclose(to_photo(matrix, high, low), [180, 50])
@@ -41,17 +41,17 @@ def test_the_corners_of_the_box_fill_their_share_of_the_crop(size: int) -> None:
 
 
 def test_without_squashing_the_longer_side_decides_and_proportions_stay() -> None:
-    matrix = UprightBoxGeometry(box_share=1, squash=0).matrix(BOX, LANDMARKS, 160)
+    matrix = UprightBoxGeometry(box_share=1, squash=0, shift=0).matrix(BOX, LANDMARKS, 160)
     np.testing.assert_allclose(to_photo(matrix, 0, 0), [90, 50])
     np.testing.assert_allclose(to_photo(matrix, 160, 160), [190, 150])
-    half = UprightBoxGeometry(box_share=1, squash=0.5).matrix(BOX, LANDMARKS, 160)
+    half = UprightBoxGeometry(box_share=1, squash=0.5, shift=0).matrix(BOX, LANDMARKS, 160)
     np.testing.assert_allclose(to_photo(half, 0, 0), [95, 50])
 
 
 @pytest.mark.parametrize("degrees", [-170, -40, 0, 25, 90])
 def test_a_turned_face_stands_upright_in_its_crop(degrees: float) -> None:
     landmarks = turned(LANDMARKS, degrees)
-    matrix = UprightBoxGeometry(box_share=1).matrix(BOX, landmarks, 100)
+    matrix = UprightBoxGeometry(box_share=1, shift=0).matrix(BOX, landmarks, 100)
     np.testing.assert_allclose(to_photo(matrix, 50, 50), [140, 100])
     down = to_photo(matrix, 50, 100) - [140, 100]
     np.testing.assert_allclose(down, turned(np.array([[140, 150]]), degrees)[0] - [140, 100], atol=1e-4)

@@ -14,7 +14,7 @@ from models.crop import FivePointGeometry, UprightBoxGeometry
 from models.detector import MtcnnSettings
 from models.embedder import EmbedderSpec, embedder_spec, fingerprint, load_embedder, unit
 from models.weights import WeightsError
-from tests.models.test_onnx_embedder import model
+from tests.onnx_files import model
 
 SPEC = embedder_spec("facenet-casia")
 

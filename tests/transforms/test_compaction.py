@@ -120,7 +120,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(steps=STEPS, target=st.sampled_from([1, 6_000, 256_000_000]), random=st.randoms(use_true_random=False))
 def test_tidying_changes_nothing_for_readers_and_leaves_each_row_once(steps, target: int, random) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -242,7 +242,7 @@ def crash_at(number: int, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(storage, name, guarded(getattr(storage, name)))
 
 
-@pytest.mark.parametrize(("forget", "target"), [((), 256_000_000), ((b"a", b"b"), 6_000)])
+@pytest.mark.parametrize(("forget", "target"), [((), 6_000), ((b"a", b"b"), 256_000_000)])
 def test_a_crash_at_any_point_is_invisible_and_the_next_tidying_completes(
     forget: tuple[bytes, ...], target: int, tmp_path: Path
 ) -> None:

@@ -93,8 +93,8 @@ def test_the_tables_are_on_disk_as_documented(tmp_path: Path) -> None:
     assert abs((datetime.now(timezone.utc) - indexed).total_seconds()) < 60
     assert first == {
         "photo_id": "a" * 32, "root": "main", "path": "d/\\xe4.jpg", "path_bytes": b"d/\xe4.jpg", "size": 10,
-        "mtime": datetime(1970, 1, 1, 0, 0, 1, 1, timezone.utc), "width": 640, "height": 480, "format": "JPEG",
-        "taken_at": TIME, "utc_offset": -90, "status": "ok", "reason": None,
+        "mtime": datetime(1970, 1, 1, 0, 0, 1, 1, timezone.utc), "width": 640, "height": 480,
+        "format": "JPEG", "taken_at": TIME, "utc_offset": -90, "status": "ok", "reason": None,
     }  # fmt: skip
     assert (second["status"], second["reason"], second["photo_id"]) == ("skipped", "a video", None)
     assert faces.to_pylist() == [

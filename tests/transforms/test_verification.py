@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -88,7 +88,7 @@ def test_fold_accuracy_learns_on_the_other_folds_only(data: st.DataObject) -> No
     accuracies, thresholds = [], []
     for fold in set(folds.tolist()):
         ordered = sorted(set(distances[folds != fold]))
-        middles = [(a + b) / 2 for a, b in zip(ordered, ordered[1:], strict=False)]
+        middles = [(a + b) / 2 for a, b in pairwise(ordered)]
         cuts = [ordered[0] - 1e-9, *middles, ordered[-1]]
         right = [np.sum((distances[folds != fold] <= c) == same[folds != fold]) for c in cuts]
         thresholds.append(cuts[int(np.argmax(right))])
