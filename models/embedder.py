@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -69,12 +68,12 @@ def embedder_spec(name: str, *, mirror: bool = False) -> EmbedderSpec:
         weights = facenet_weights.vggface2_sha256()
     elif name.startswith(ONNX_PREFIX):
         path = name[len(ONNX_PREFIX) :]
-        label = ONNX_PREFIX + os.path.basename(path)
         from models.onnx_embedder import input_size
 
         size = input_size(path)
+        # Named by its content alone: a model that was renamed or moved is the same.
         return EmbedderSpec(
-            label, size, FivePointGeometry(), _PREPROCESSING["onnx"], file_sha256(path), mirror
+            "onnx", size, FivePointGeometry(), _PREPROCESSING["onnx"], file_sha256(path), mirror
         )
     else:
         raise WeightsError(

@@ -23,6 +23,17 @@ _LEASE_WAIT = STALE_SECONDS + 30
 FAILURES = (LibraryError, ArchiveError, LibraryInUse, LeaseLost, RunFailed, OSError)
 
 
+_LEFT_OUT = (
+    ("hidden_files", "hidden files"),
+    ("hidden_folders", "hidden folders"),
+    ("cache_folders", "folders of thumbnails and caches"),
+    ("links_skipped", "links that lead nowhere new"),
+    ("special_files", "special files"),
+    ("excluded_folders", "folders of this library"),
+    ("other_libraries", "other Albumen libraries"),
+)
+
+
 @dataclass(frozen=True)
 class Result:
     """`lines` for a person, `facts` for ``--json`` and the run's log."""
@@ -142,7 +153,8 @@ class _begun:
 
     def __enter__(self) -> tuple[Library, Lease]:
         # Unattended, a run that follows a power cut waits until the lease of the dead one is stale.
-        self._lease = Lease(self._library, wait=0 if sys.stderr.isatty() else _LEASE_WAIT)
+        patient = not sys.stderr.isatty() and not Lease(self._library).held_here()
+        self._lease = Lease(self._library, wait=_LEASE_WAIT if patient else 0)
         self._lease.__enter__()
         try:
             return Library.create(self._library), self._lease
@@ -174,6 +186,10 @@ def _index_lines(indexed) -> list[str]:
         lines.append(
             f"{indexed.missing:,} photos of the library are no longer in the archive (--prune forgets them)."
         )
+    left_out = [(indexed.listing.get(key, 0), what) for key, what in _LEFT_OUT]
+    if any(count for count, _ in left_out):
+        said = ", ".join(f"{count:,} {what}" for count, what in left_out if count)
+        lines.append(f"Left out of the listing: {said}.")
     unreadable = indexed.listing.get("unreadable_folders") or []
     lines += [f"Folder not readable: {path}: {reason}" for path, reason in unreadable[:10]]
     if len(unreadable) > 10:

@@ -42,18 +42,11 @@ def write_archive(folder: str) -> str:
         raise UsageError(f"{folder} is not empty: give a new folder for the demonstration archive")
     target.mkdir(parents=True, exist_ok=True)
     photos = portraits()
-    year = 2001
-    for name, photo in photos.items():
+    for first_year, (name, photo) in zip((1984, 1986), photos.items(), strict=True):
         for number, (variant, orientation) in enumerate(_variants(photo), start=1):
-            _save(
-                variant,
-                target / name / f"{name}-{number}.jpg",
-                orientation,
-                f"{year}:06:{number:02d} 12:00:00",
-            )
-            year += 1
-    both = _side_by_side(list(photos.values()))
-    _save(both, target / "together.jpg", 1, f"{year}:12:24 18:30:00")
+            taken = f"{first_year + number // 4}:06:{number:02d} 12:00:00"
+            _save(variant, target / name / f"{name}-{number}.jpg", orientation, taken)
+    _save(_side_by_side(list(photos.values())), target / "together.jpg", 1, "1988:12:24 18:30:00")
     (target / "notes.txt").write_text("Not a photograph: the index says so.\n", encoding="utf-8")
     return f"{sum(len(files) for _, _, files in os.walk(target))} files in {folder}"
 

@@ -16,7 +16,9 @@ import pyarrow.compute as pc
 
 from pipeline.group import calibration
 from transforms.clustering_scores import ClusteringScores, clustering_scores
-from transforms.library import (
+from transforms.library import Library, LibraryError
+from transforms.records import ERROR, NO_FACE, OK
+from transforms.tables import (
     BOX,
     EMBEDDING,
     FACE_ID,
@@ -26,11 +28,8 @@ from transforms.library import (
     PHOTO_ID,
     STATUS,
     WIDTH,
-    Library,
-    LibraryError,
     matrix,
 )
-from transforms.records import ERROR, NO_FACE, OK
 from transforms.verification import (
     centred,
     fold_accuracy,

@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from models.calibration import Calibration, learnt_from_library, shipped_calibration
 from transforms.grouping import METHODS
-from transforms.library import (
+from transforms.library import Library, LibraryError
+from transforms.people import Assignment, FaceSet, WeakLimits, assign, person_ids
+from transforms.tables import (
     ASSIGNMENTS_SCHEMA,
     CONFIDENCE,
     COVER,
@@ -32,11 +34,8 @@ from transforms.library import (
     SOURCE,
     TAKEN_AT,
     YAW,
-    Library,
-    LibraryError,
     matrix,
 )
-from transforms.people import Assignment, FaceSet, WeakLimits, assign, person_ids
 from transforms.verification import centred
 
 _GROUPED_BY = "grouping"

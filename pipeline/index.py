@@ -13,6 +13,7 @@ from itertools import islice
 
 import pyarrow as pa
 
+from models.embedder import ONNX_PREFIX
 from pipeline.options import IndexOptions, UsageError, default_workers
 from pipeline.progress import ProgressLine
 from pipeline.supervise import Committed, RunFailed, Supervisor
@@ -22,11 +23,12 @@ from transforms.compaction import Tidied, tidy
 from transforms.index_config import IndexConfig
 from transforms.known_content import KNOWN_CONTENT, KnownContent, KnownFiles, content_id
 from transforms.lease import Lease
-from transforms.library import LOGS, MANIFESTS, PATH_BYTES, ROOT, Library, LibraryError
+from transforms.library import LOGS, MANIFESTS, Library, LibraryError
 from transforms.listing import ListingReport, RootGuard, list_archive
 from transforms.manifest import Chunk, ManifestWriter, read_chunk
 from transforms.records import ERROR, FileEntry, PhotoRow, printable
 from transforms.summary import Summary
+from transforms.tables import PATH_BYTES, ROOT
 
 _LISTING_BATCH = 10_000
 _PRUNE_SHARE = 0.05
@@ -67,7 +69,7 @@ def index(
     """
     started = time.monotonic()
     run = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ-") + uuid.uuid4().hex[:4]
-    location = archive if storage.is_url(archive) else os.path.abspath(archive)
+    location = storage.absolute(archive)
     guard = RootGuard.of(location)
     root = register_root(library, location, relocate=options.relocate)
     config = _config(library, run, root, location, guard, options)
@@ -145,13 +147,17 @@ def _numbered(base: str) -> Iterator[str]:
 def _config(
     library: Library, run: str, root: str, location: str, guard: RootGuard, options: IndexOptions
 ) -> IndexConfig:
+    embedder = options.embedder
+    if embedder.startswith(ONNX_PREFIX):
+        # Workers run in a folder of their own.
+        embedder = ONNX_PREFIX + storage.absolute(embedder[len(ONNX_PREFIX) :])
     return IndexConfig(
         library=library.path,
         run=run,
         root=root,
         location=location,
         guard=guard,
-        embedder=options.embedder,
+        embedder=embedder,
         mirror=options.mirror,
         detector=options.detector,
         max_pixels=options.max_pixels,

@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from transforms.library import ASSIGNMENTS_SCHEMA, PEOPLE_SCHEMA, Library, LibraryInfo
+from transforms.library import Library, LibraryInfo
 from transforms.records import OK, FaceRow, FileEntry, PhotoRow
+from transforms.tables import ASSIGNMENTS_SCHEMA, PEOPLE_SCHEMA
 
 ROOT = "photos"
 FINGERPRINT = "test"

@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.library import (
+from transforms.library import Library
+from transforms.records import ERROR, NO_FACE, OK, SKIPPED
+from transforms.tables import (
     CONFIDENCE,
     COVER,
     FACE_ID,
@@ -25,9 +27,7 @@ from transforms.library import (
     ROOT,
     STATUS,
     TAKEN_AT,
-    Library,
 )
-from transforms.records import ERROR, NO_FACE, OK, SKIPPED
 
 ATTACHED = "attached"
 NOBODY = -1

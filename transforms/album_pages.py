@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from transforms import storage
 from transforms.album import Album, PhotoStates
-from transforms.library import PATH_BYTES, REASON, ROOT
 from transforms.pages import (
     PEOPLE,
     PROBLEMS,
@@ -38,6 +37,7 @@ from transforms.pages import (
     year_range,
 )
 from transforms.records import printable
+from transforms.tables import PATH_BYTES, REASON, ROOT
 from transforms.thumb_sort import Placements
 
 CARDS_PER_PAGE = 120

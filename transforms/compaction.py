@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms import storage
-from transforms.library import FACE_ID, INDEXED_AT, PATH_BYTES, ROOT, Library, newest_rows
+from transforms.library import Library
+from transforms.tables import FACE_ID, INDEXED_AT, PATH_BYTES, ROOT, newest_rows
 
 TARGET_BYTES = 256_000_000
 

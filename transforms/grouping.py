@@ -24,8 +24,8 @@ from transforms.neighbours import NeighbourGraph
 DEFAULT, AGGLOMERATIVE, HDBSCAN = "default", "agglomerative", "hdbscan"
 METHODS = (DEFAULT, HDBSCAN, AGGLOMERATIVE)
 
-# A component beyond this needs gigabytes for its distances: the graph method takes it over.
-_EXACT_LIMIT = 20_000
+# A larger component's distances take gigabytes, several times over: the graph method takes it.
+_EXACT_LIMIT = 10_000
 # Edges at the threshold keep a little weight, so that a face with one of them still belongs.
 _LEAST_WEIGHT = 0.02
 

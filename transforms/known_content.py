@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms import storage
-from transforms.library import MTIME, PATH_BYTES, PHOTO_ID, ROOT, SIZE, STATUS, Library
+from transforms.library import Library
 from transforms.records import ERROR, NO_FACE, OK, FileEntry
+from transforms.tables import MTIME, PATH_BYTES, PHOTO_ID, ROOT, SIZE, STATUS
 
 KNOWN_CONTENT = "known.npy"  # in a run's folder of manifests
 

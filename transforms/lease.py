@@ -191,6 +191,12 @@ class Lease:
                 return holder
         return None
 
+    def held_here(self) -> bool:
+        """Whether a running process of this machine holds the library now: then waiting may be long."""
+        found = self._file.read()
+        holder = Holder.from_json(found.content) if found is not None else None
+        return holder is not None and holder.is_here() and holder.is_running()
+
     def _wait_for_library(self) -> Holder:
         deadline = time.monotonic() + self._wait
         while True:
@@ -198,15 +204,9 @@ class Lease:
                 return self._acquire()
             except LibraryInUse:
                 left = deadline - time.monotonic()
-                if left <= 0 or self._holder_lives_here():
+                if left <= 0:
                     raise
                 time.sleep(min(self._interval, left))
-
-    def _holder_lives_here(self) -> bool:
-        """Whether waiting is idle: the holder is a process of this machine, and at work."""
-        found = self._file.read()
-        holder = Holder.from_json(found.content) if found is not None else None
-        return holder is not None and holder.is_here() and holder.is_running()
 
     def _acquire(self) -> Holder:
         for attempt in range(_ATTEMPTS):

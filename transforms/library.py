@@ -1,6 +1,7 @@
 """The library on disk: its folders, its tables, and all reading and writing of them.
 
-Nothing else in the project spells the name of a column or of a folder of the library.
+Nothing else in the project spells the name of a folder of the library; its columns are spelled in
+`transforms.tables` alone.
 
 Three tables grow while indexing, one file per chunk in each, all three under the same name::
 
@@ -15,12 +16,10 @@ first file that holds a photo's faces, and `transforms.compaction` removes the r
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 
 import numpy as np
 import pyarrow as pa
@@ -28,82 +27,35 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms import storage
-from transforms.records import OK, FaceRow, PhotoRow, printable
+from transforms.records import OK, FaceRow, PhotoRow
+from transforms.tables import (
+    ASSIGNMENTS_SCHEMA,
+    FACE_ID,
+    INDEXED_AT,
+    PATH_BYTES,
+    PEOPLE_SCHEMA,
+    PHOTO_ID,
+    PHOTOS_SCHEMA,
+    REASON,
+    ROOT,
+    STATUS,
+    TAKEN_AT,
+    THUMBS_SCHEMA,
+    dictionary_columns,
+    digest,
+    faces_schema,
+    faces_table,
+    newest_rows,
+    photos_table,
+)
 
 FORMAT_VERSION = 1
-
-PHOTO_ID, ROOT, PATH, PATH_BYTES = "photo_id", "root", "path", "path_bytes"
-SIZE, MTIME, WIDTH, HEIGHT, FORMAT = "size", "mtime", "width", "height", "format"
-TAKEN_AT, UTC_OFFSET, STATUS, REASON, INDEXED_AT = "taken_at", "utc_offset", "status", "reason", "indexed_at"
-FACE_ID, BOX, LANDMARKS, SCORE, FACE_SIZE = "face_id", "box", "landmarks", "score", "size"
-SHARPNESS, ROLL, YAW, EMBEDDING, JPEG = "sharpness", "roll", "yaw", "embedding", "jpeg"
-PERSON_ID, CONFIDENCE, ROLE, SOURCE = "person_id", "confidence", "role", "source"
-NAME, FACES, PHOTOS_COUNT = "name", "faces", "photos"
-FIRST_TAKEN, LAST_TAKEN, COVER = "first_taken_at", "last_taken_at", "cover_face_id"
-
-PHOTOS_SCHEMA = pa.schema(
-    [
-        (PHOTO_ID, pa.string()),
-        (ROOT, pa.string()),
-        (PATH, pa.string()),
-        (PATH_BYTES, pa.binary()),
-        (SIZE, pa.int64()),
-        (MTIME, pa.timestamp("us", tz="UTC")),
-        (WIDTH, pa.int32()),
-        (HEIGHT, pa.int32()),
-        (FORMAT, pa.string()),
-        (TAKEN_AT, pa.timestamp("us")),
-        (UTC_OFFSET, pa.int16()),
-        (STATUS, pa.string()),
-        (REASON, pa.string()),
-        (INDEXED_AT, pa.timestamp("us", tz="UTC")),
-    ]
-)
-THUMBS_SCHEMA = pa.schema([(FACE_ID, pa.string()), (JPEG, pa.binary())])
-ASSIGNMENTS_SCHEMA = pa.schema(
-    [
-        (FACE_ID, pa.string()),
-        (PERSON_ID, pa.string()),
-        (CONFIDENCE, pa.float32()),
-        (ROLE, pa.string()),
-        (SOURCE, pa.string()),
-    ]
-)
-PEOPLE_SCHEMA = pa.schema(
-    [
-        (PERSON_ID, pa.string()),
-        (NAME, pa.string()),
-        (FACES, pa.int64()),
-        (PHOTOS_COUNT, pa.int64()),
-        (FIRST_TAKEN, pa.timestamp("us")),
-        (LAST_TAKEN, pa.timestamp("us")),
-        (COVER, pa.string()),
-    ]
-)
 
 MANIFESTS, LOGS, REPORT = "manifests", "logs", "report"
 _INFO, _PHOTOS, _FACES, _THUMBS, _PEOPLE, _CURRENT = (
     "library.json", "photos", "faces", "thumbs", "people", "CURRENT",
 )  # fmt: skip
 _SUFFIX = ".parquet"
-
-
-def faces_schema(dimensions: int) -> pa.Schema:
-    """The schema of faces whose embeddings have `dimensions` numbers."""
-    return pa.schema(
-        [
-            (FACE_ID, pa.string()),
-            (PHOTO_ID, pa.string()),
-            (BOX, pa.list_(pa.float32(), 4)),
-            (LANDMARKS, pa.list_(pa.float32(), 10)),
-            (SCORE, pa.float32()),
-            (FACE_SIZE, pa.float32()),
-            (SHARPNESS, pa.float32()),
-            (ROLL, pa.float32()),
-            (YAW, pa.float32()),
-            (EMBEDDING, pa.list_(pa.float32(), dimensions)),
-        ]
-    )
 
 
 class LibraryError(Exception):
@@ -123,7 +75,7 @@ class Library:
     """One library folder. Cheap to make; reads and writes only when asked to."""
 
     def __init__(self, path: str) -> None:
-        self.path = path
+        self.path = storage.absolute(path)
 
     # -- library.json ------------------------------------------------------------------------
 
@@ -286,7 +238,7 @@ class Library:
 
     def _write(self, path: str, table: pa.Table) -> None:
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", use_dictionary=_dictionary_columns(table))
+        pq.write_table(table, sink, compression="zstd", use_dictionary=dictionary_columns(table))
         storage.write_bytes(path, memoryview(sink.getvalue()))
 
     # -- reading -----------------------------------------------------------------------------
@@ -377,11 +329,11 @@ class Library:
 
     def faces_state(self) -> str:
         """A short name for which faces there are: people need to be grouped anew when it changes."""
-        return _digest(self.read_faces([FACE_ID]))
+        return digest(self.read_faces([FACE_ID]))
 
     def photos_state(self) -> str:
         """A short name for what is known of every photo: with the people, what a report shows."""
-        return _digest(self.read_photos([ROOT, PATH_BYTES, PHOTO_ID, STATUS, REASON, TAKEN_AT]))
+        return digest(self.read_photos([ROOT, PATH_BYTES, PHOTO_ID, STATUS, REASON, TAKEN_AT]))
 
     # -- revisions ---------------------------------------------------------------------------
 
@@ -417,83 +369,6 @@ class Library:
     def read_grouping(self, revision: str) -> dict[str, object]:
         """How a revision was made."""
         return json.loads(storage.read_bytes(self.file(_PEOPLE, revision, "grouping.json")))
-
-
-def newest_rows(photos: pa.Table) -> pa.Array:
-    """Indices (int64) of the newest row of each (root, path) of a photos table."""
-    order = pc.sort_indices(photos, sort_keys=[(INDEXED_AT, "ascending")])
-    rank = np.empty(len(order), np.int64)
-    rank[order.to_numpy()] = np.arange(len(order))
-    ranked = photos.select([ROOT, PATH_BYTES]).append_column("rank", pa.array(rank))
-    last = ranked.group_by([ROOT, PATH_BYTES]).aggregate([("rank", "max")])["rank_max"]
-    return pc.take(order, last.combine_chunks())
-
-
-def _digest(table: pa.Table) -> str:
-    digest = hashlib.sha256()
-    for batch in table.combine_chunks().to_batches(max_chunksize=65_536):
-        digest.update(batch.serialize())
-    return digest.hexdigest()[:16]
-
-
-def photos_table(photos: Sequence[PhotoRow]) -> pa.Table:
-    """Photo rows as a table, stamped with the present time."""
-    now = datetime.now(timezone.utc)
-    rows = [
-        {
-            PHOTO_ID: p.photo_id,
-            ROOT: p.file.root,
-            PATH: printable(p.file.path),
-            PATH_BYTES: p.file.path,
-            SIZE: p.file.size,
-            MTIME: p.file.mtime_us,
-            WIDTH: p.width,
-            HEIGHT: p.height,
-            FORMAT: p.format,
-            TAKEN_AT: p.taken_at,
-            UTC_OFFSET: p.utc_offset,
-            STATUS: p.status,
-            # Messages of the operating system may hold names that are not text.
-            REASON: p.reason and printable(p.reason.encode("utf-8", "surrogateescape")),
-            INDEXED_AT: now,
-        }
-        for p in photos
-    ]
-    return pa.Table.from_pylist(rows, schema=PHOTOS_SCHEMA)
-
-
-def faces_table(faces: Sequence[FaceRow], embeddings: np.ndarray) -> pa.Table:
-    """Face rows and their float32[n, d] embeddings as a table."""
-    boxes = np.array([f.box for f in faces], np.float32)
-    landmarks = np.array([f.landmarks for f in faces], np.float32)
-    columns = [
-        pa.array([f.face_id for f in faces]),
-        pa.array([f.photo_id for f in faces]),
-        _fixed_lists(boxes.reshape(-1, 4)),
-        _fixed_lists(landmarks.reshape(-1, 10)),
-        *(
-            pa.array(np.array([getattr(f, field) for f in faces], np.float32))
-            for field in ("score", "size", "sharpness", "roll", "yaw")
-        ),
-        _fixed_lists(np.ascontiguousarray(embeddings, np.float32)),
-    ]
-    return pa.table(columns, schema=faces_schema(embeddings.shape[1]))
-
-
-def _fixed_lists(values: np.ndarray) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
-
-
-def matrix(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
-    """A column of fixed-size lists as a float32[n, d] array."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    width = array.type.list_size
-    return np.asarray(array.flatten()).reshape(-1, width)
-
-
-def _dictionary_columns(table: pa.Table) -> list[str]:
-    repeated = (ROOT, FORMAT, STATUS, REASON, ROLE, SOURCE, PERSON_ID)
-    return [name for name in repeated if name in table.column_names]
 
 
 def _read(path: str, columns: list[str] | None = None) -> pa.Table:

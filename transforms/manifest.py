@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms import storage
-from transforms.library import MTIME, PATH_BYTES, PHOTOS_SCHEMA, ROOT, SIZE
 from transforms.records import FileEntry
+from transforms.tables import MTIME, PATH_BYTES, PHOTOS_SCHEMA, ROOT, SIZE
 
 MANIFEST_SCHEMA = pa.schema([PHOTOS_SCHEMA.field(name) for name in (ROOT, PATH_BYTES, SIZE, MTIME)])
 

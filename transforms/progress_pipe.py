@@ -16,7 +16,6 @@ def report(descriptor: int | None, event: str, **values: object) -> None:
         return
     line = json.dumps({"event": event, **values}) + "\n"
     try:
-        # Below PIPE_BUF (at least 512 bytes) a write arrives in one piece.
         os.write(descriptor, line.encode())
     except OSError:
         return

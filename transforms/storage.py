@@ -37,6 +37,11 @@ def _filesystems():
     return FileSystems
 
 
+def absolute(path: str) -> str:
+    """`path` as any process can use it, whatever folder it runs in."""
+    return path if is_url(path) else os.path.abspath(path)
+
+
 def lies_inside(inner: str, outer: str) -> bool:
     """Whether the folder `inner` lies below the folder `outer`, through whatever links."""
     if is_url(inner) or is_url(outer):

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.library import FACE_ID, JPEG
+from transforms.tables import FACE_ID, JPEG
 
 BUCKET_FACES = 32_768
 """Thumbnails in memory at once: 128 MB at the usual 4 KB each."""

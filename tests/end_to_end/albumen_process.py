@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from transforms.library import EMBEDDING, FACE_ID, PATH_BYTES, PHOTO_ID, STATUS, Library, matrix
+from transforms.library import Library
+from transforms.tables import EMBEDDING, FACE_ID, PATH_BYTES, PHOTO_ID, STATUS, matrix
 
 ROOT = Path(__file__).resolve().parents[2]
 

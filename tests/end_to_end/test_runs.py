@@ -24,7 +24,8 @@ from tests.end_to_end.albumen_process import (
     workers,
 )
 from tests.people_archive import faces, jpeg, portrait, together, write_archive
-from transforms.library import NAME, PATH_BYTES, PERSON_ID, PHOTO_ID, REASON, STATUS, Library
+from transforms.library import Library
+from transforms.tables import NAME, PATH_BYTES, PERSON_ID, PHOTO_ID, REASON, STATUS
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ def test_an_onnx_file_is_described_by_its_content(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         model(tmp_path / name / "net.onnx", ("n", 3, 20, 20), size=20, seed=seed)
     first, second = (embedder_spec(f"onnx:{tmp_path / name / 'net.onnx'}") for name in "ab")
-    assert first.name == second.name == "onnx:net.onnx"
+    assert first.name == second.name == "onnx"
     assert (first.size, first.geometry) == (20, FivePointGeometry())
     assert name_of(embedder=first) != name_of(embedder=second)
 

@@ -23,7 +23,10 @@ from transforms.archive import ArchiveError, RootGuard
 from transforms.index_config import IndexConfig
 from transforms.known_content import content_id
 from transforms.lease import Lease
-from transforms.library import (
+from transforms.library import Library, LibraryError
+from transforms.manifest import ManifestWriter
+from transforms.records import FileEntry
+from transforms.tables import (
     BOX,
     EMBEDDING,
     FACE_ID,
@@ -39,12 +42,8 @@ from transforms.library import (
     TAKEN_AT,
     UTC_OFFSET,
     WIDTH,
-    Library,
-    LibraryError,
     matrix,
 )
-from transforms.manifest import ManifestWriter
-from transforms.records import FileEntry
 
 IN_PROCESS = IndexOptions(
     runner="FnApiRunner", beam_options=("--direct_running_mode=in_memory",), precision="float32"

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tests.face_library import ROOT, FaceLibrary, Person, Picture
 from transforms.album import NOBODY, Album, PhotoColumns, PhotoStates, join_tables, read_album
 from transforms.album_pages import person_titles, seen_once
-from transforms.library import ASSIGNMENTS_SCHEMA, PATH_BYTES, PEOPLE_SCHEMA, PERSON_ID, Library
+from transforms.library import Library
 from transforms.records import ERROR, NO_FACE, OK, SKIPPED
+from transforms.tables import ASSIGNMENTS_SCHEMA, PATH_BYTES, PEOPLE_SCHEMA, PERSON_ID
 
 
 @pytest.fixture

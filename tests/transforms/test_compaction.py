@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from transforms import storage
 from transforms.compaction import Tidied, tidy
 from transforms.known_content import KnownContent
-from transforms.library import FACE_ID, JPEG, PATH_BYTES, PHOTO_ID, ROOT, Library
+from transforms.library import Library
 from transforms.records import NO_FACE, OK, FaceRow, FileEntry, PhotoRow
+from transforms.tables import FACE_ID, JPEG, PATH_BYTES, PHOTO_ID, ROOT
 
 PATHS = [b"a", b"b", b"d/c", b"\xff", b"e"]
 CONTENTS = range(5)  # content i has i % 3 faces

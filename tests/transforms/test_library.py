@@ -16,15 +16,9 @@ from hypothesis import strategies as st
 from tests.memory_filesystem import MemoryFileSystem
 from transforms import library as library_module
 from transforms import storage
-from transforms.library import (
-    ASSIGNMENTS_SCHEMA,
-    PEOPLE_SCHEMA,
-    Library,
-    LibraryError,
-    LibraryInfo,
-    matrix,
-)
+from transforms.library import Library, LibraryError, LibraryInfo
 from transforms.records import ERROR, NO_FACE, OK, SKIPPED, FaceRow, FileEntry, PhotoRow
+from transforms.tables import ASSIGNMENTS_SCHEMA, PEOPLE_SCHEMA, matrix
 
 TIME = datetime(2019, 7, 14, 18, 32, 5, 123456)
 

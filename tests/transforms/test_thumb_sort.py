@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms import thumb_sort
-from transforms.library import THUMBS_SCHEMA
+from transforms.tables import THUMBS_SCHEMA
 from transforms.thumb_sort import MAX_THUMB_BYTES, Placements, ThumbSort, bucket_pages
 
 

@@ -12,9 +12,10 @@ import pytest
 from transforms import storage
 from transforms.archive import RootGuard
 from transforms.index_config import IndexConfig
-from transforms.library import EMBEDDING, FACE_ID, STATUS, Library, LibraryError, matrix
+from transforms.library import Library, LibraryError
 from transforms.records import ERROR, NO_FACE, OK, FaceRow, FaceSlice, FileEntry, PhotoRow
 from transforms.summary import Summary
+from transforms.tables import EMBEDDING, FACE_ID, STATUS, matrix
 from transforms.write import SumSummaries, WriteChunk, commit, record_summary
 
 
