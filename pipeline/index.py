@@ -16,7 +16,7 @@ import pyarrow as pa
 from models.embedder import ONNX_PREFIX
 from pipeline.options import IndexOptions, UsageError, default_workers
 from pipeline.progress import ProgressLine
-from pipeline.supervise import Committed, RunFailed, Supervisor
+from pipeline.supervise import Committed, InFlight, RunFailed, Supervisor
 from transforms import storage
 from transforms.archive import read_file
 from transforms.compaction import Tidied, tidy
@@ -223,10 +223,10 @@ def _work(
             nonlocal done
             done += Summary(1, committed.faces, committed.photos)
 
-        def on_tick(in_flight: int) -> None:
+        def on_tick(in_flight: InFlight) -> None:
             lease.check()
-            count = min(todo, sum(done.photos.values()) + in_flight)
-            line.update(done=count, faces=done.faces, errors=done.photos.get(ERROR, 0))
+            count = min(todo, sum(done.photos.values()) + in_flight.photos)
+            line.update(done=count, faces=done.faces + in_flight.faces, errors=done.photos.get(ERROR, 0))
 
         supervisor = Supervisor(
             config, workers=workers, log_folder=logs, on_commit=on_commit, on_tick=on_tick,

@@ -25,6 +25,7 @@ from transforms.manifest import Chunk
 from transforms.records import ERROR
 
 STALL_SECONDS = 900.0
+_TICK_SECONDS = 1.0
 _SHIFT_LIMIT = 64
 _START_FAILURES = 3
 _CRASHES_ALONE = 2
@@ -41,6 +42,14 @@ class Committed:
     """A chunk that was committed: its photos by status, and its faces."""
 
     photos: dict[str, int]
+    faces: int = 0
+
+
+@dataclass
+class InFlight:
+    """Photos that were looked at but are not committed yet, and the faces found in them."""
+
+    photos: int = 0
     faces: int = 0
 
 
@@ -70,7 +79,7 @@ class _Worker:
         self.working = False
         self.begun: str | None = None
         self.ever_begun = False
-        self.photos_open = 0
+        self.open = InFlight()
         self.heard = time.monotonic()
         self._send(replace(config, progress_fd=write_end).to_json())
 
@@ -135,8 +144,8 @@ def _cuda_device(number: int) -> str:
 class Supervisor:
     """Runs chunks on `workers` processes.
 
-    `on_commit` hears of every chunk that is done; `on_tick` is called every second or so with the
-    number of photos that are looked at but not committed yet, and may raise to end the run; `give_up`
+    `on_commit` hears of every chunk that is done; `on_tick` is called every second or so with
+    what is looked at but not committed yet, and may raise to end the run; `give_up`
     is called with a chunk of one photo that killed its process again and again, and
     how it died, and must leave that photo in a recorded state.
     """
@@ -148,7 +157,7 @@ class Supervisor:
         workers: int,
         log_folder: str,
         on_commit: Callable[[Committed], None],
-        on_tick: Callable[[int], None],
+        on_tick: Callable[[InFlight], None],
         give_up: Callable[[Chunk, str], None],
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
@@ -168,13 +177,16 @@ class Supervisor:
         Raises RunFailed; KeyboardInterrupt and whatever `on_tick` raises end the workers first.
         """
         self._queue.extend(chunks)
+        ticked = -_TICK_SECONDS
         try:
             while self._queue or self._workers:
                 self._staff()
-                for key, _ in self._selector.select(timeout=1.0):
+                for key, _ in self._selector.select(timeout=_TICK_SECONDS):
                     self._hear(key.data)
-                self._end_stalled()
-                self._on_tick(sum(w.photos_open for w in self._workers.values()))
+                if time.monotonic() - ticked >= _TICK_SECONDS:
+                    ticked = time.monotonic()
+                    self._end_stalled()
+                    self._on_tick(self._in_flight())
         finally:
             for worker in list(self._workers.values()):
                 self._dismiss(worker)
@@ -210,10 +222,11 @@ class Supervisor:
             if kind == progress_pipe.BEGIN:
                 worker.begun, worker.ever_begun, self._start_failures = name, True, 0
             elif kind == progress_pipe.PHOTOS:
-                worker.photos_open += event["count"]
+                worker.open.photos += event["count"]
+                worker.open.faces += event["faces"]
             elif kind == progress_pipe.DONE:
                 worker.shift.pop(name, None)
-                worker.begun, worker.photos_open = None, 0
+                worker.begun, worker.open = None, InFlight()
                 self._on_commit(Committed(event["photos"], event["faces"]))
             elif kind == progress_pipe.LATE:
                 if name in worker.shift:
@@ -224,6 +237,10 @@ class Supervisor:
                 # A shift that ended without a word about a chunk has not done it.
                 self._queue.extend(worker.shift.values())
                 worker.shift, worker.working = {}, False
+
+    def _in_flight(self) -> InFlight:
+        open_chunks = [worker.open for worker in self._workers.values()]
+        return InFlight(sum(o.photos for o in open_chunks), sum(o.faces for o in open_chunks))
 
     def _end_stalled(self) -> None:
         for worker in list(self._workers.values()):

@@ -94,6 +94,7 @@ class ChunkDetector:
         open_slice = FaceSlice(chunk.name, last=False, photos=[])
         crops: list[np.ndarray] = []
         for prepared in self._prepare_ahead(entries):
+            found = len(crops)
             for row, faces in self._detect(prepared):
                 open_slice.photos.append(row)
                 for face, crop, thumb in faces:
@@ -102,7 +103,11 @@ class ChunkDetector:
                     if thumb:
                         open_slice.thumbs.append(thumb)
             progress_pipe.report(
-                self._config.progress_fd, progress_pipe.PHOTOS, chunk=chunk.name, count=len(prepared)
+                self._config.progress_fd,
+                progress_pipe.PHOTOS,
+                chunk=chunk.name,
+                count=len(prepared),
+                faces=len(crops) - found,
             )
             if len(crops) >= _SLICE_CROPS:
                 yield replace(open_slice, crops=np.stack(crops))
