@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.memory_filesystem import MemoryFileSystem
-from transforms import library, manifest
+from transforms import manifest, tables
 from transforms.manifest import Chunk, ManifestError, ManifestWriter, read_chunk
 from transforms.records import FileEntry
 
@@ -62,7 +62,7 @@ def test_a_part_holds_one_row_group_per_chunk_in_the_librarys_columns(tmp_path: 
     parts = sorted((tmp_path / RUN).iterdir())
     assert [p.name for p in parts] == ["part-00000.parquet", "part-00001.parquet"]
     assert [pq.ParquetFile(p).num_row_groups for p in parts] == [3, 1]
-    expected = [library.ROOT, library.PATH_BYTES, library.SIZE, library.MTIME]
+    expected = [tables.ROOT, tables.PATH_BYTES, tables.SIZE, tables.MTIME]
     assert pq.ParquetFile(parts[0]).schema_arrow.names == expected
 
 
