@@ -25,6 +25,7 @@ from transforms.manifest import Chunk
 from transforms.records import ERROR
 
 STALL_SECONDS = 900.0
+WORKER = ("-m", "pipeline.worker")
 _TICK_SECONDS = 1.0
 _SHIFT_LIMIT = 64
 _START_FAILURES = 3
@@ -56,14 +57,14 @@ class InFlight:
 class _Worker:
     """One process, its shift, and what it has said so far."""
 
-    def __init__(self, number: int, config: IndexConfig, log_path: str) -> None:
+    def __init__(self, number: int, config: IndexConfig, log_path: str, command: Sequence[str]) -> None:
         self.number = number
         self.log_path = log_path
         self.pipe, write_end = os.pipe()
         try:
             with open(log_path, "ab") as log:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", "pipeline.worker"],
+                    [sys.executable, *command],
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
@@ -160,10 +161,11 @@ class Supervisor:
         on_tick: Callable[[InFlight], None],
         give_up: Callable[[Chunk, str], None],
         stall_seconds: float = STALL_SECONDS,
+        command: Sequence[str] = WORKER,
     ) -> None:
         self._config, self._count, self._log_folder = config, workers, log_folder
         self._on_commit, self._on_tick, self._give_up = on_commit, on_tick, give_up
-        self._stall_seconds = stall_seconds
+        self._stall_seconds, self._command = stall_seconds, command
         self._queue: deque[Chunk] = deque()
         self._workers: dict[int, _Worker] = {}
         self._selector = selectors.DefaultSelector()
@@ -202,7 +204,7 @@ class Supervisor:
         while self._queue and len(self._workers) < self._count and len(idle) < len(self._queue):
             number = next(n for n in range(self._count) if n not in self._workers)
             path = os.path.join(self._log_folder, f"{self._config.run}-worker-{number}.log")
-            worker = self._workers[number] = _Worker(number, self._config, path)
+            worker = self._workers[number] = _Worker(number, self._config, path, self._command)
             self._selector.register(worker.pipe, selectors.EVENT_READ, worker)
             idle.append(worker)
         for worker in idle:
