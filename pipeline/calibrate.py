@@ -25,6 +25,7 @@ from transforms.verification import centred
 # Shares of the learning half's people whose faces are grouped as libraries of their own.
 _SHARES = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
 _REPEATS = 3
+_LEAST_FACES = 20
 _THRESHOLDS = np.arange(0.34, 0.75, 0.02)
 # Thresholds whose BCubed F lies this close to the best are as good; the middle of them is taken.
 _AS_GOOD = 0.005
@@ -51,9 +52,15 @@ def calibrate(library: Library, out: str) -> tuple[list[str], dict[str, object]]
             for repeat in range(repeats):
                 chosen = (rank + repeat * 0.31) % 1.0 < share
                 size = int(chosen.sum())
+                if size < _LEAST_FACES:
+                    continue
                 best, score = best_threshold(vectors[chosen], people[chosen], method=method)
                 points.append((size, best))
                 lines.append(f"{method:14} {size:6,} faces: threshold {best:.3f}, BCubed F {score:.4f}")
+        if len(points) < 2:
+            raise LibraryError(
+                f"{library.path} holds {len(people)} labelled faces of the learning half: too few to learn from"
+            )
         sizes, best_ones = np.array(points).T
         slope, intercept = np.polyfit(np.log10(sizes), best_ones, 1)
         thresholds[method] = Line(round(float(intercept), 4), round(float(slope), 4))
