@@ -59,7 +59,7 @@ def calibrate(library: Library, out: str) -> tuple[list[str], dict[str, object]]
                 lines.append(f"{method:14} {size:6,} faces: threshold {best:.3f}, BCubed F {score:.4f}")
         if len(points) < 2:
             raise LibraryError(
-                f"{library.path} holds {len(people)} labelled faces of the learning half: too few to learn from"
+                f"{library.path} holds {len(people)} faces of the learning half: too few to learn from"
             )
         sizes, best_ones = np.array(points).T
         slope, intercept = np.polyfit(np.log10(sizes), best_ones, 1)
