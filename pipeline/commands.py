@@ -188,8 +188,8 @@ def _index_lines(indexed) -> list[str]:
         )
     left_out = [(indexed.listing.get(key, 0), what) for key, what in _LEFT_OUT]
     if any(count for count, _ in left_out):
-        said = ", ".join(f"{count:,} {what}" for count, what in left_out if count)
-        lines.append(f"Left out of the listing: {said}.")
+        said = ", ".join(f"{what} ({count:,})" for count, what in left_out if count)
+        lines.append(f"Left out: {said}.")
     unreadable = indexed.listing.get("unreadable_folders") or []
     lines += [f"Folder not readable: {path}: {reason}" for path, reason in unreadable[:10]]
     if len(unreadable) > 10:

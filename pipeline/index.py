@@ -75,6 +75,7 @@ def index(
     config = _config(library, run, root, location, guard, options)
     library.use_fingerprint(config.fingerprint(), config.settings())
 
+    interrupted = bool(storage.folder_names(config.manifests))  # a run before did not come to its end
     known = KnownFiles(library, root, retry_errors=options.retry_errors)
     report = ListingReport()
     writer = ManifestWriter(config.manifests, run, chunk_size=options.chunk_size)
@@ -97,7 +98,8 @@ def index(
     else:
         summary, left, restarts = Summary(), 0, 0
     lease.check()
-    tidied = tidy(library, run=run, forget=forget) if chunks or forget is not None else Tidied()
+    changed = bool(chunks) or interrupted or forget is not None
+    tidied = tidy(library, run=run, forget=forget) if changed else Tidied()
     storage.remove_folder(config.manifests)
     return IndexSummary(
         run=run,

@@ -119,6 +119,20 @@ def test_a_second_run_finds_nothing_to_do(tmp_path: Path) -> None:
     assert Library.open(str(tmp_path / "library")).chunk_names() == before
 
 
+def test_a_run_that_was_cut_off_before_tidying_is_tidied_by_the_next(tmp_path: Path, monkeypatch) -> None:
+    archive, library = write_archive(tmp_path / "photos"), tmp_path / "library"
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.index.tidy", _must_not_be_called)
+        with pytest.raises(AssertionError):
+            run(archive, library, chunk_size=2)
+    opened = Library.open(str(library))
+    assert len(opened.chunk_names()) == 4
+    summary = run(archive, library)
+    assert summary.unchanged == 8
+    assert len(opened.chunk_names()) == 1
+    assert not (library / "manifests").exists()
+
+
 def test_changed_new_and_vanished_files(tmp_path: Path) -> None:
     archive, library = write_archive(tmp_path / "photos"), tmp_path / "library"
     run(archive, library)
@@ -180,7 +194,7 @@ def test_content_under_another_path_costs_no_detection(tmp_path: Path, monkeypat
 
 
 def _must_not_be_called(*args: object, **kwargs: object) -> None:
-    raise AssertionError("known content was decoded")
+    raise AssertionError("this was not to be called")
 
 
 def test_doubles_within_a_run_are_one_photo_with_its_faces_once(tmp_path: Path) -> None:
