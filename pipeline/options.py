@@ -13,7 +13,7 @@ from models.detector import MtcnnSettings
 from models.embedder import FACENET_CASIA
 from transforms.index_config import DEFAULT_MAX_PIXELS
 
-WORKER_BYTES = 1_200_000_000
+WORKER_BYTES = 1_600_000_000
 
 
 class UsageError(Exception):
