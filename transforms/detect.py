@@ -41,6 +41,8 @@ _AHEAD = 16
 _SLICE_CROPS = 1024
 # A photo is decoded a second time, larger, where a face has too few pixels; never beyond this.
 _CROP_PIXELS = 64_000_000
+# Disk images and the like under names that say nothing: read whole, they would fill the memory.
+_FILE_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,10 @@ class ChunkDetector:
 
     def _prepare(self, entry: FileEntry, budget: _Budget) -> _Prepared:
         reason = kind_by_name(entry.path)
+        if not reason and entry.size > _FILE_BYTES:
+            reason = (
+                f"{entry.size / 1e9:.1f} GB: too large for a photograph (limit {_FILE_BYTES / 1e9:.0f} GB)"
+            )
         if reason:
             return _Prepared(PhotoRow(entry, SKIPPED, reason))
         try:

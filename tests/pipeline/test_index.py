@@ -219,6 +219,8 @@ def test_odd_files_each_get_a_row_with_a_reason(tmp_path: Path) -> None:
     (archive / "clip.MP4").write_bytes(b"\0\0\0\x18ftypmp42")
     (archive / "side.xmp").write_bytes(b"<x/>")
     (archive / "letter.unknown").write_bytes(b"Dear")
+    with open(archive / "disk.image", "wb") as sparse:
+        sparse.truncate(5_000_000_000)
     (archive / "really-png.jpg").write_bytes(photo_files.encode("PNG", faces()["hopper"]))
     os.symlink(archive, archive / "loop")
     os.symlink("nowhere", archive / "broken.jpg")
@@ -237,6 +239,7 @@ def test_odd_files_each_get_a_row_with_a_reason(tmp_path: Path) -> None:
         b"clip.MP4": "skipped",
         b"side.xmp": "skipped",
         b"letter.unknown": "skipped",
+        b"disk.image": "skipped",
         b"really-png.jpg": "ok",
         b"caf\xe9 [1]\n.jpg": "ok",
     }
