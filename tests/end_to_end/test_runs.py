@@ -205,7 +205,7 @@ def test_a_root_that_disappears_stops_the_run_and_leaves_no_false_rows(archive: 
 def test_a_second_run_on_the_same_library_is_refused(archive: Path, tmp_path: Path) -> None:
     library = tmp_path / "library"
     first = start(*small_chunks(archive, library))
-    wait_until(lambda: committed(library) >= 1, first)
+    wait_until(lambda: (library / "lease.json").exists(), first)  # its workers are yet to start
     code, _, err = finish(start(*small_chunks(archive, library)))
     assert code == 1
     assert "in use" in err
