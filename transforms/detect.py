@@ -38,7 +38,7 @@ from transforms.records import ERROR, NO_FACE, OK, SKIPPED, FaceRow, FaceSlice, 
 # Decoded photos wait for the detector in at most so many bytes; crops for the embedder in so many.
 _DECODED_BYTES = 96_000_000
 _AHEAD = 16
-_SLICE_CROPS = 1024
+_SLICE_CROPS = 256
 # A photo is decoded a second time, larger, where a face has too few pixels; never beyond this.
 _CROP_PIXELS = 64_000_000
 # Disk images and the like under names that say nothing: read whole, they would fill the memory.
