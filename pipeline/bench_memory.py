@@ -40,7 +40,7 @@ def memory(folder: str, *, photos: int, chunk_size: int) -> tuple[list[str], dic
         options = replace(IndexOptions(), workers=1, chunk_size=chunk_size)
         with Lease(library.path) as lease, samples:
             summary = index(library, lease, str(archive), options, quiet=False)
-    stretches = samples.by_stretch(photos, summary.seconds)
+    stretches = samples.by_stretch(photos)
     lines = [f"{photos:,} photos in chunks of {chunk_size}, {summary.faces:,} faces, {summary.seconds:.0f} s"]
     lines += [
         f"photos {low:,} to {high:,}: resident memory of the worker {median:.0f} MB (median), "
@@ -59,7 +59,6 @@ class _Samples:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> _Samples:
-        self._begun = time.monotonic()
         self._thread.start()
         return self
 
@@ -74,11 +73,11 @@ class _Samples:
                     c for c in psutil.Process().children() if "pipeline.worker" in " ".join(c.cmdline())
                 ]
                 if workers:
-                    self._taken.append((time.monotonic() - self._begun, workers[0].memory_info().rss))
+                    self._taken.append((time.monotonic(), workers[0].memory_info().rss))
             except psutil.Error:
                 continue
 
-    def by_stretch(self, photos: int, seconds: float) -> list[tuple[int, int, float, float]]:
+    def by_stretch(self, photos: int) -> list[tuple[int, int, float, float]]:
         """(from, to, median MB, peak MB), photos taken to go by evenly while the worker runs."""
         times, sizes = (np.array(column, float) for column in zip(*self._taken, strict=True))
         position = (times - times[0]) / max(times[-1] - times[0], 1e-9) * photos
