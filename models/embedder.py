@@ -12,9 +12,11 @@ import numpy as np
 
 from models import facenet_weights
 from models.crop import CropGeometry, FivePointGeometry, UprightBoxGeometry
+from models.engine import OPENVINO, Engine
+from models.facenet_weights import FACENET_CASIA, FACENET_VGGFACE2
 from models.weights import WeightsError, file_sha256
 
-FACENET_CASIA, FACENET_VGGFACE2, ONNX_PREFIX = "facenet-casia", "facenet-vggface2", "onnx:"
+ONNX_PREFIX = "onnx:"
 
 # Changes whenever the numbers that a crop becomes on its way into a network change.
 _PREPROCESSING = {"facenet": "rgb, (x - 127.5) / 128", "onnx": "rgb, (x - 127.5) / 127.5"}
@@ -93,25 +95,30 @@ def fingerprint(detector: dict[str, object], embedder: dict[str, object]) -> str
     return f"{detector['name']}-{label}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def load_embedder(
-    name: str, *, mirror: bool = False, device: str = "cpu", precision: str = "auto"
-) -> Embedder:
+def load_embedder(name: str, *, mirror: bool = False, engine: Engine) -> Embedder:
     """The embedder called `name`, ready to run. Raises WeightsError."""
+    embedder = _load(name, engine)
+    return Mirrored(embedder) if mirror else embedder
+
+
+def _load(name: str, engine: Engine) -> Embedder:
     if name.startswith(ONNX_PREFIX):
         from models.onnx_embedder import OnnxEmbedder
 
-        embedder: Embedder = OnnxEmbedder(name[len(ONNX_PREFIX) :], device=device)
-    else:
-        from models.facenet import FaceNet  # torch is imported only by those who embed
+        return OnnxEmbedder(name[len(ONNX_PREFIX) :], device=engine.device)
+    load: dict[str, Callable] = {
+        FACENET_CASIA: facenet_weights.load_casia,
+        FACENET_VGGFACE2: facenet_weights.load_vggface2,
+    }
+    if name not in load:
+        embedder_spec(name)
+    if engine.backend == OPENVINO:
+        from models.facenet_openvino import OpenVinoFaceNet
 
-        load: dict[str, Callable] = {
-            FACENET_CASIA: facenet_weights.load_casia,
-            FACENET_VGGFACE2: facenet_weights.load_vggface2,
-        }
-        if name not in load:
-            embedder_spec(name)
-        embedder = FaceNet(load[name](), device=device, precision=precision)
-    return Mirrored(embedder) if mirror else embedder
+        return OpenVinoFaceNet(name, precision=engine.precision)
+    from models.facenet import FaceNet  # torch is imported only by those who embed with it
+
+    return FaceNet(load[name](), engine=engine)
 
 
 class Mirrored:

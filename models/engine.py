@@ -1,25 +1,55 @@
-"""What the machine can do: devices, and the number format that is fastest without changing results."""
+"""What runs the networks: a backend, a device, and the number format that is fastest there.
+
+torch is the reference, and runs on CUDA. On processors OpenVINO runs the same networks several times
+faster, in a third of the memory. Results agree within a cosine of 0.999, so a library may be made
+with one and continued with the other.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import ctypes.util
 import platform
+from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 
-import torch
+AUTO, OPENVINO, TORCH = "auto", "openvino", "torch"
+BACKENDS = (AUTO, OPENVINO, TORCH)
+PRECISIONS = (AUTO, "float32", "bfloat16", "float16")
+CPU, CUDA = "cpu", "cuda"
 
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+
+@dataclass(frozen=True)
+class Engine:
+    """`backend` is openvino or torch; `device` cpu or cuda; `precision`, of convolutions, float32,
+    bfloat16 or float16."""
+
+    backend: str
+    device: str
+    precision: str
 
 
-def choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The number format for convolutions. ``auto``: float16 on CUDA, bfloat16 where the processor
-    multiplies in it natively (elsewhere it is emulated, and slower than float32), else float32."""
-    if precision not in PRECISIONS:
-        raise ValueError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
-    if precision != "auto":
-        return getattr(torch, precision)
-    if device.type == "cuda":
-        return torch.float16
-    return torch.bfloat16 if device.type == "cpu" and cpu_has_bfloat16() else torch.float32
+def choose_engine(*, backend: str = AUTO, device: str = CPU, precision: str = AUTO) -> Engine:
+    """The engine for a device, with what is left to it decided by what the machine can do.
+
+    Precision ``auto`` is float16 on CUDA, bfloat16 where the processor multiplies in it natively
+    (elsewhere it is emulated, and slower than float32), else float32.
+    Raises ValueError for names that are none, and for OpenVINO on CUDA.
+    """
+    for value, known in ((backend, BACKENDS), (precision, PRECISIONS)):
+        if value not in known:
+            raise ValueError(f"unknown engine or precision {value!r}: choose one of {', '.join(known)}")
+    if backend == AUTO:
+        backend = OPENVINO if device == CPU and find_spec("openvino") else TORCH
+    elif backend == OPENVINO and device != CPU:
+        raise ValueError(f"the engine openvino runs on the processor, not on {device}")
+    if precision == AUTO:
+        if device == CUDA:
+            precision = "float16"
+        else:
+            precision = "bfloat16" if device == CPU and cpu_has_bfloat16() else "float32"
+    return Engine(backend, device, precision)
 
 
 @lru_cache(maxsize=1)
@@ -36,5 +66,18 @@ def cpu_has_bfloat16() -> bool:
 
 
 def default_device() -> str:
-    """``cuda`` where there is one, else ``cpu``."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """``cuda`` where there is one that torch can use, else ``cpu``."""
+    if not _cuda_driver():
+        return CPU
+    import torch  # seconds to load: not where there is no driver anyway
+
+    return CUDA if torch.cuda.is_available() else CPU
+
+
+def _cuda_driver() -> bool:
+    name = ctypes.util.find_library("cuda") or "libcuda.so.1"
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True

@@ -16,21 +16,19 @@ from facenet_pytorch.models.inception_resnet_v1 import BasicConv2d
 from torch.nn.functional import normalize
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from models.engine import choose_precision
+from models.engine import CUDA, Engine
 
 _BATCH = {"cpu": 32, "cuda": 512}
 
 
 class FaceNet:
-    """InceptionResnetV1 with given weights. `precision`: auto, float32, bfloat16 or float16."""
+    """InceptionResnetV1 with given weights, on torch."""
 
     dimensions = 512
 
-    def __init__(
-        self, state: dict[str, torch.Tensor], *, device: str = "cpu", precision: str = "auto"
-    ) -> None:
-        self.device = torch.device(device)
-        self.dtype = choose_precision(precision, self.device)
+    def __init__(self, state: dict[str, torch.Tensor], *, engine: Engine) -> None:
+        self.device = torch.device(engine.device)
+        self.dtype = getattr(torch, engine.precision)
         network = InceptionResnetV1(pretrained=None, classify=False)
         network.load_state_dict(state)
         network.eval().requires_grad_(False)
@@ -47,12 +45,13 @@ class FaceNet:
         vectors = np.empty((len(crops), self.dimensions), np.float32)
         for start in range(0, len(crops), self._batch):
             batch = torch.from_numpy(np.ascontiguousarray(crops[start : start + self._batch]))
-            if self.device.type == "cuda":
+            if self.device.type == CUDA:
                 batch = batch.pin_memory().to(self.device, non_blocking=True)
-            vectors[start : start + len(batch)] = self._embed(batch).cpu().numpy()
+            vectors[start : start + len(batch)] = self.vectors(batch).cpu().numpy()
         return vectors
 
-    def _embed(self, crops: torch.Tensor) -> torch.Tensor:
+    def vectors(self, crops: torch.Tensor) -> torch.Tensor:
+        """uint8[n, 160, 160, 3] on this device to float32[n, 512]; what engines trace."""
         # uint8 NHWC seen as NCHW already is channels_last: no copy but the change of type.
         pixels = (crops.permute(0, 3, 1, 2).to(torch.float32) - 127.5) / 128.0
         trunk = self._features(pixels.to(self.dtype))

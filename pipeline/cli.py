@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
 from datetime import datetime
-from functools import wraps
 
 import click
 
 from pipeline import commands
+from pipeline.cli_base import OrderedGroup as _Group
+from pipeline.cli_base import option_set as _options
+from pipeline.cli_base import output_options as _output_options
+from pipeline.cli_base import print_result as _print
+from pipeline.cli_base import reported as _reported
+from pipeline.cli_bench import bench
 from pipeline.options import IndexOptions, parse_until
-
-_FAILED, _WRONG_USE = 1, 2
-
-
-class _Group(click.Group):
-    """Lists commands in the order in which they are used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -28,43 +21,6 @@ class _Group(click.Group):
 def main() -> None:
     """Indexes a photo archive and groups the faces in it by person. Everything stays on this machine."""
 
-
-def _reported(command: Callable) -> Callable:
-    """Turns the errors that a person can do something about into a line and an exit code."""
-
-    @wraps(command)
-    def run(*args, **kwargs):
-        try:
-            command(*args, **kwargs)
-        except commands.WRONG_USE as error:
-            _fail(error, _WRONG_USE)
-        except commands.FAILURES as error:
-            _fail(error, _FAILED)
-        except KeyboardInterrupt:
-            click.echo("\nstopped; what is committed stays, and the next run continues", err=True)
-            sys.exit(130)
-
-    return run
-
-
-def _fail(error: Exception, code: int) -> None:
-    click.echo(f"albumen: {error}", err=True)
-    sys.exit(code)
-
-
-def _options(*decorators: Callable) -> Callable:
-    def decorate(command: Callable) -> Callable:
-        for decorator in reversed(decorators):
-            command = decorator(command)
-        return command
-
-    return decorate
-
-
-_output_options = _options(
-    click.option("--json", "as_json", is_flag=True, help="Print the summary as one line of JSON at the end."),
-    click.option("--quiet", is_flag=True, help="Print errors only."),
-)
 
 _index_options = _options(
     click.option(
@@ -105,11 +61,18 @@ _index_options = _options(
         help="Embed each face and its mirror image: twice the time, a little better.",
     ),
     click.option(
+        "--engine",
+        type=click.Choice(["auto", "openvino", "torch"]),
+        default="auto",
+        show_default=True,
+        help="What runs the networks. auto: torch on a GPU, OpenVINO on processors.",
+    ),
+    click.option(
         "--precision",
         type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
         default="auto",
         show_default=True,
-        help="Number format of the embedder's convolutions.",
+        help="Number format of convolutions. auto: bfloat16 where the processor has it.",
     ),
     click.option(
         "--max-pixels",
@@ -272,20 +235,7 @@ def evaluate_detection(photos, boxes, as_json, quiet) -> None:
     _print(commands.evaluate_detection(photos, boxes), as_json, quiet)
 
 
-@main.group("bench", cls=_Group)
-def bench() -> None:
-    """Measure what a run costs on this machine."""
-
-
-@bench.command("memory")
-@click.argument("photos", type=click.Path(exists=True, file_okay=False))
-@click.option("--count", type=click.IntRange(1), default=5000, show_default=True, help="Photos to index.")
-@click.option("--chunk-size", type=click.IntRange(1, 10_000), default=128, show_default=True)
-@_output_options
-@_reported
-def bench_memory(photos, count, chunk_size, as_json, quiet) -> None:
-    """Resident memory of a worker while it indexes COUNT links to the files of PHOTOS."""
-    _print(commands.bench_memory(photos, count=count, chunk_size=chunk_size), as_json, quiet)
+main.add_command(bench)
 
 
 @main.command("demo")
@@ -294,11 +244,3 @@ def bench_memory(photos, count, chunk_size, as_json, quiet) -> None:
 def demo_command(folder) -> None:
     """Write a small demonstration archive into FOLDER, from photographs that installed packages ship."""
     click.echo(commands.demo(folder))
-
-
-def _print(result: commands.Result, as_json: bool, quiet: bool) -> None:
-    if not quiet:
-        for line in result.lines:
-            click.echo(line)
-    if as_json:
-        click.echo(json.dumps(result.facts, default=str))

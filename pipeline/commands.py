@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from models.weights import WeightsError
@@ -125,6 +126,21 @@ def evaluate_detection(photos: str, boxes: str) -> Result:
     from pipeline.evaluate_detection import detection
 
     return Result(*detection(photos, boxes))
+
+
+def bench_index(folders: Sequence[str], *, count: int, turns: int, precision: str, workers: int) -> Result:
+    """Speed beside facenet-pytorch's own loop."""
+    from pipeline.bench_index import bench
+
+    return Result(*bench(folders, count=count, turns=turns, precision=precision, workers=workers))
+
+
+def bench_camera(out: str, portraits: str, crowds: str, boxes: str, *, count: int, seed: int) -> Result:
+    """Photographs for `bench index`."""
+    from pipeline.camera_photos import write_camera_photos
+
+    faces = write_camera_photos(portraits, crowds, boxes, out, count=count, seed=seed)
+    return Result([f"{count} photos with {faces} faces laid into them: {out}"], {"faces": faces})
 
 
 def bench_memory(photos: str, *, count: int, chunk_size: int) -> Result:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from models.detector import MtcnnSettings, load_detector
+from models.engine import choose_engine
 from transforms.decode import prepare_pillow, read_photo
 
 _LEAST_OVERLAP = 0.5
@@ -137,7 +138,7 @@ class Counts:
 
 
 def _albumen() -> Callable[[np.ndarray], np.ndarray | None]:
-    detector = load_detector(MtcnnSettings())
+    detector = load_detector(MtcnnSettings(), engine=choose_engine())
 
     def detect(pixels: np.ndarray) -> np.ndarray:
         return detector.detect([pixels])[0].boxes

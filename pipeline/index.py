@@ -165,6 +165,7 @@ def _config(
         max_pixels=options.max_pixels,
         thumbs=options.thumbs,
         until=options.until,
+        backend=options.engine,
         precision=options.precision,
     )
 

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 import psutil
 
 from models.detector import MtcnnSettings
-from models.embedder import FACENET_CASIA
+from models.engine import AUTO
+from models.facenet_weights import FACENET_CASIA
 from transforms.index_config import DEFAULT_MAX_PIXELS
 
 WORKER_BYTES = 1_600_000_000
@@ -28,7 +29,8 @@ class IndexOptions:
     detector: MtcnnSettings = MtcnnSettings()
     embedder: str = FACENET_CASIA
     mirror: bool = False
-    precision: str = "auto"
+    engine: str = AUTO
+    precision: str = AUTO
     max_pixels: int = DEFAULT_MAX_PIXELS
     thumbs: bool = True
     chunk_size: int = 128

@@ -30,13 +30,8 @@ def main() -> None:
     shifts: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_listen, args=(shifts,), daemon=True).start()
     try:
-        import torch
-
         from pipeline.graph import LOCAL_RUNNER, run_graph
 
-        # One math thread a process: workers together fill the machine, threads would fight.
-        if config.device == "cpu":
-            torch.set_num_threads(1)
         while True:
             chunks = [Chunk.from_json(text) for text in json.loads(shifts.get())]
             run_graph(config, chunks, LOCAL_RUNNER)

@@ -8,6 +8,8 @@ import math
 import numpy as np
 from PIL import Image
 
+from transforms.warping import affine
+
 THUMB_SIZE = 112
 _THUMB_SHARE = 0.7  # the box's part of a thumbnail's side
 
@@ -22,14 +24,12 @@ def warp(photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     region, matrix = _region(photo, matrix, size)
     scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
     factor = int(scale)
-    image = Image.fromarray(region)
     if factor > 1:
         # A last column or row that is not full would be averaged over fewer pixels, but reduce()
         # counts it as a full one in the result's coordinates: exact but for the last pixel.
-        image = image.reduce(factor)
+        region = np.asarray(Image.fromarray(region).reduce(factor))
         matrix = matrix / factor
-    data = matrix.reshape(-1).tolist()
-    return np.asarray(image.transform((size, size), Image.Transform.AFFINE, data, Image.Resampling.BICUBIC))
+    return affine(region, matrix, size)
 
 
 def _region(photo: np.ndarray, matrix: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -16,6 +15,7 @@ import numpy as np
 from models.crop import roll_degrees, yaw_degrees
 from models.detector import Detections, Detector, MtcnnSettings, load_detector
 from models.embedder import EmbedderSpec
+from models.engine import CPU, Engine
 from models.weights import WeightsError
 from transforms import progress_pipe, storage
 from transforms.align import sharpness, thumbnail, warp
@@ -35,10 +35,15 @@ from transforms.known_content import KNOWN_CONTENT, KnownContent, content_id
 from transforms.manifest import Chunk, read_chunk
 from transforms.records import ERROR, NO_FACE, OK, SKIPPED, FaceRow, FaceSlice, FileEntry, PhotoRow
 
-# Decoded photos wait for the detector in at most so many bytes; crops for the embedder in so many.
-_DECODED_BYTES = 96_000_000
-_AHEAD = 16
+# Photos are searched some at a time: so many decoded bytes, and so many pixels at the working size
+# (some 60 MB while their pyramids are searched). While one group is searched the next is decoded.
+_GROUP_BYTES, _GROUP_PIXELS, _GROUP_PHOTOS = 48_000_000, 4_000_000, 32
+# Files are read ahead of that: so many, or so many bytes.
+_READ_FILES, _READ_BYTES = 32, 64_000_000
 _SLICE_CROPS = 256
+# Photos are decoded with at least so many pixels on the longer side, so that most small faces have
+# enough for their crops: for a camera's photo that costs less than decoding it twice.
+DECODED_SIDE = 2700
 # A photo is decoded a second time, larger, where a face has too few pixels; never beyond this.
 _CROP_PIXELS = 64_000_000
 # Disk images and the like under names that say nothing: read whole, they would fill the memory.
@@ -46,38 +51,21 @@ _FILE_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    """A file after reading: its row where it is settled already, else its decoded photo."""
+class _Opened:
+    """A file after reading: its row, and unless that is settled already its content and header."""
 
     row: PhotoRow
-    photo: Photo | None = None
     data: bytes = b""
-    held: int = 0
+    info: PhotoInfo | None = None
 
 
-class _Budget:
-    """A number of bytes that threads may hold together; one that is alone may hold any number."""
+@dataclass(frozen=True)
+class _Decoded:
+    """A photo to be searched, or a file whose row is settled."""
 
-    def __init__(self, total: int) -> None:
-        self._total, self._used = total, 0
-        self._changed = threading.Condition()
-
-    def acquire(self, count: int) -> int:
-        with self._changed:
-            self._changed.wait_for(lambda: self._used == 0 or self._used + count <= self._total)
-            self._used += count
-        return count
-
-    def release(self, count: int) -> None:
-        with self._changed:
-            self._used -= count
-            self._changed.notify_all()
-
-    def lift(self) -> None:
-        """Lets every waiting thread go on: nobody will release anything any more."""
-        with self._changed:
-            self._total = 1 << 62
-            self._changed.notify_all()
+    row: PhotoRow
+    data: bytes = b""
+    photo: Photo | None = None
 
 
 class ChunkDetector:
@@ -95,9 +83,9 @@ class ChunkDetector:
         """
         open_slice = FaceSlice(chunk.name, last=False, photos=[])
         crops: list[np.ndarray] = []
-        for prepared in self._prepare_ahead(entries):
+        for group in self._decoded(entries):
             found = len(crops)
-            for row, faces in self._detect(prepared):
+            for row, faces in self._detect(group):
                 open_slice.photos.append(row)
                 for face, crop, thumb in faces:
                     open_slice.faces.append(face)
@@ -108,7 +96,7 @@ class ChunkDetector:
                 self._config.progress_fd,
                 progress_pipe.PHOTOS,
                 chunk=chunk.name,
-                count=len(prepared),
+                count=len(group),
                 faces=len(crops) - found,
             )
             if len(crops) >= _SLICE_CROPS:
@@ -122,69 +110,118 @@ class ChunkDetector:
 
     # -- reading -----------------------------------------------------------------------------
 
-    def _prepare_ahead(self, entries: Sequence[FileEntry]) -> Iterator[list[_Prepared]]:
-        """Files as they are ready, some at a time; threads stay a bounded way ahead."""
-        waiting = iter(entries)
-        running: set[Future[_Prepared]] = set()
-        budget = _Budget(_DECODED_BYTES)
+    def _decoded(self, entries: Sequence[FileEntry]) -> Iterator[list[_Decoded]]:
+        """The files in groups, in their order; the next group is decoded while one is searched."""
         threads = ThreadPoolExecutor(self._config.decode_threads, thread_name_prefix="decode")
         try:
-            while True:
-                for entry in itertools.islice(waiting, _AHEAD - len(running)):
-                    running.add(threads.submit(self._prepare, entry, budget))
-                if not running:
-                    return
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                ready = [future.result() for future in done]
-                yield ready
-                # Whoever asked for the next batch has let go of this one's photos.
-                budget.release(sum(p.held for p in ready))
+            ahead: list[Future[_Decoded]] = []
+            for group in self._groups(self._opened(entries, threads)):
+                begun = [threads.submit(self._decode, one) for one in group]
+                if ahead:
+                    yield [future.result() for future in ahead]
+                ahead = begun
+            if ahead:
+                yield [future.result() for future in ahead]
         finally:
-            budget.lift()
             threads.shutdown(wait=False, cancel_futures=True)
 
-    def _prepare(self, entry: FileEntry, budget: _Budget) -> _Prepared:
+    def _opened(self, entries: Sequence[FileEntry], threads: ThreadPoolExecutor) -> Iterator[_Opened]:
+        """The files in their order, read a bounded way ahead."""
+        waiting: deque[tuple[int, Future[_Opened]]] = deque()
+        held = 0
+        for entry in entries:
+            while waiting and (len(waiting) >= _READ_FILES or held + entry.size > _READ_BYTES):
+                size, future = waiting.popleft()
+                held -= size
+                yield future.result()
+            held += entry.size
+            waiting.append((entry.size, threads.submit(self._open, entry)))
+        yield from (future.result() for _, future in waiting)
+
+    def _groups(self, files: Iterator[_Opened]) -> Iterator[list[_Opened]]:
+        """Files that are searched together: a group holds one photo, or several within the limits."""
+        group: list[_Opened] = []
+        held = pixels = 0
+        for one in files:
+            size, searched = self._cost(one.info)
+            full = held + size > _GROUP_BYTES or pixels + searched > _GROUP_PIXELS
+            if group and (full or len(group) >= _GROUP_PHOTOS):
+                yield group
+                group, held, pixels = [], 0, 0
+            group.append(one)
+            held, pixels = held + size, pixels + searched
+        if group:
+            yield group
+
+    def _cost(self, info: PhotoInfo | None) -> tuple[int, int]:
+        """What a photo takes: bytes while it is decoded, pixels while it is searched."""
+        if info is None:
+            return 0, 0
+        full, longer = info.width * info.height, max(info.width, info.height)
+        # JPEG is decoded at less than twice the wanted side; the others in full before they are reduced.
+        reducible = info.format in ("JPEG", "MPO")
+        decoded = full * min(1.0, 2 * self._decoded_side / longer) ** 2 if reducible else full
+        return int(3 * decoded), int(full * min(1.0, self._config.detector.working_side / longer) ** 2)
+
+    @property
+    def _decoded_side(self) -> int:
+        return max(DECODED_SIDE, self._config.detector.working_side)
+
+    def _open(self, entry: FileEntry) -> _Opened:
         reason = kind_by_name(entry.path)
         if not reason and entry.size > _FILE_BYTES:
             reason = (
                 f"{entry.size / 1e9:.1f} GB: too large for a photograph (limit {_FILE_BYTES / 1e9:.0f} GB)"
             )
         if reason:
-            return _Prepared(PhotoRow(entry, SKIPPED, reason))
+            return _Opened(PhotoRow(entry, SKIPPED, reason))
         try:
             data = read_file(self._config.location, entry.path)
         except FileNotFoundError:
             self._config.guard.check()
-            return _Prepared(PhotoRow(entry, ERROR, "vanished between listing and reading"))
+            return _Opened(PhotoRow(entry, ERROR, "vanished between listing and reading"))
         except OSError as error:
             self._config.guard.check()
-            return _Prepared(PhotoRow(entry, ERROR, f"can't be read: {error.strerror or error}"))
+            return _Opened(PhotoRow(entry, ERROR, f"can't be read: {error.strerror or error}"))
         photo_id = content_id(data)
         row = PhotoRow(entry, OK, photo_id=photo_id)
-        name, limit = entry.path, self._config.max_pixels
-        held = 0
         try:
-            info = read_info(data, name=name, max_pixels=limit)
-            row = _described(row, info)
-            known = self._known.status(photo_id)
-            if known:
-                return _Prepared(replace(row, status=known, reason=None if known == OK else _NO_FACE_REASON))
-            side = self._config.detector.working_side
-            held = budget.acquire(_decoded_bytes(info, side) + len(data))
-            photo = read_photo(data, name=name, max_pixels=limit, long_side=side)
-            return _Prepared(row, photo, data, held)
+            info = read_info(data, name=entry.path, max_pixels=self._config.max_pixels)
         except NotAPhoto as error:
-            result = replace(row, status=SKIPPED, reason=str(error))
+            return _Opened(replace(row, status=SKIPPED, reason=str(error)))
         except UnreadablePhoto as error:
-            result = replace(row, status=ERROR, reason=str(error))
-        budget.release(held)
-        return _Prepared(result)
+            return _Opened(replace(row, status=ERROR, reason=str(error)))
+        row = _described(row, info)
+        known = self._known.status(photo_id)
+        if known:
+            return _Opened(replace(row, status=known, reason=None if known == OK else _NO_FACE_REASON))
+        return _Opened(row, data, info)
+
+    def _decode(self, one: _Opened) -> _Decoded:
+        if one.info is None:
+            return _Decoded(one.row)
+        try:
+            return _Decoded(one.row, one.data, self._read_photo(one.row, one.data, self._decoded_side))
+        except NotAPhoto as error:
+            return _Decoded(replace(one.row, status=SKIPPED, reason=str(error)))
+        except UnreadablePhoto as error:
+            return _Decoded(replace(one.row, status=ERROR, reason=str(error)))
+
+    def _read_photo(self, row: PhotoRow, data: bytes, side: int) -> Photo:
+        return read_photo(
+            data,
+            name=row.file.path,
+            max_pixels=self._config.max_pixels,
+            long_side=side,
+            # A graphics card is fed by many threads; a core by its own.
+            alone=self._config.device == CPU,
+        )
 
     # -- detecting ---------------------------------------------------------------------------
 
-    def _detect(self, prepared: Sequence[_Prepared]) -> Iterator[tuple[PhotoRow, list]]:
-        with_photo = [p for p in prepared if p.photo is not None]
-        yield from ((p.row, []) for p in prepared if p.photo is None)
+    def _detect(self, group: Sequence[_Decoded]) -> Iterator[tuple[PhotoRow, list]]:
+        with_photo = [p for p in group if p.photo is not None]
+        yield from ((p.row, []) for p in group if p.photo is None)
         try:
             found = self._detector.detect([p.photo.pixels for p in with_photo if p.photo])
         except Exception:
@@ -195,7 +232,7 @@ class ChunkDetector:
         for one, faces in zip(with_photo, found, strict=True):
             yield self._finish(one, faces)
 
-    def _finish_alone(self, one: _Prepared) -> tuple[PhotoRow, list]:
+    def _finish_alone(self, one: _Decoded) -> tuple[PhotoRow, list]:
         assert one.photo is not None
         try:
             return self._finish(one, self._detector.detect([one.photo.pixels])[0])
@@ -203,7 +240,7 @@ class ChunkDetector:
             reason = f"detection failed: {type(error).__name__}: {str(error)[:200]}"
             return replace(one.row, status=ERROR, reason=reason), []
 
-    def _finish(self, one: _Prepared, found: Detections) -> tuple[PhotoRow, list]:
+    def _finish(self, one: _Decoded, found: Detections) -> tuple[PhotoRow, list]:
         if not len(found.boxes):
             return replace(one.row, status=NO_FACE, reason=_NO_FACE_REASON), []
         photo = one.photo
@@ -234,7 +271,7 @@ class ChunkDetector:
             faces.append((face, crop, thumb))
         return one.row, faces
 
-    def _pixels_for_crops(self, one: _Prepared, boxes: np.ndarray) -> np.ndarray:
+    def _pixels_for_crops(self, one: _Decoded, boxes: np.ndarray) -> np.ndarray:
         """The photo with enough pixels for the smallest face's crop, decoded again if need be."""
         photo = one.photo
         assert photo is not None
@@ -247,9 +284,7 @@ class ChunkDetector:
             return photo.pixels
         side = int(max(photo.info.width, photo.info.height) * wanted)
         try:
-            larger = read_photo(
-                one.data, name=one.row.file.path, max_pixels=self._config.max_pixels, long_side=side
-            )
+            larger = self._read_photo(one.row, one.data, side)
         except (NotAPhoto, UnreadablePhoto):
             return photo.pixels
         return larger.pixels
@@ -269,16 +304,9 @@ def _described(row: PhotoRow, info: PhotoInfo) -> PhotoRow:
     )
 
 
-def _decoded_bytes(info: PhotoInfo, side: int) -> int:
-    # JPEG is decoded at most at twice the wanted side; the others in full before they are reduced.
-    full = info.width * info.height
-    reduced = full * min(1.0, 2 * side / max(info.width, info.height)) ** 2
-    return int(3 * (reduced if info.format in ("JPEG", "MPO") else full))
-
-
 @lru_cache(maxsize=1)
-def _shared_detector(settings: MtcnnSettings, device: str) -> Detector:
-    return load_detector(settings, device=device)
+def _shared_detector(settings: MtcnnSettings, engine: Engine) -> Detector:
+    return load_detector(settings, engine=engine)
 
 
 @beam.typehints.with_input_types(Chunk)
@@ -294,7 +322,7 @@ class DetectFaces(beam.DoFn):
         config = self._config
         known = KnownContent.load(storage.join(config.manifests, config.run, KNOWN_CONTENT))
         with progress_pipe.fatal(config.progress_fd, WeightsError):
-            detector = _shared_detector(config.detector, config.device)
+            detector = _shared_detector(config.detector, config.engine())
         self._chunks = ChunkDetector(config, detector, config.embedder_spec(), known)
 
     def process(self, chunk: Chunk) -> Iterator[FaceSlice]:

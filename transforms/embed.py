@@ -10,6 +10,7 @@ import apache_beam as beam
 import numpy as np
 
 from models.embedder import Embedder, load_embedder
+from models.engine import Engine
 from models.weights import WeightsError
 from transforms import progress_pipe
 from transforms.index_config import IndexConfig
@@ -32,8 +33,8 @@ def embed_slice(part: FaceSlice, embedder: Embedder) -> FaceSlice:
 
 
 @lru_cache(maxsize=1)
-def _shared_embedder(name: str, mirror: bool, device: str, precision: str) -> Embedder:
-    return load_embedder(name, mirror=mirror, device=device, precision=precision)
+def _shared_embedder(name: str, mirror: bool, engine: Engine) -> Embedder:
+    return load_embedder(name, mirror=mirror, engine=engine)
 
 
 @beam.typehints.with_input_types(FaceSlice)
@@ -47,7 +48,7 @@ class EmbedFaces(beam.DoFn):
     def setup(self) -> None:
         c = self._config
         with progress_pipe.fatal(c.progress_fd, WeightsError):
-            self._embedder = _shared_embedder(c.embedder, c.mirror, c.device, c.precision)
+            self._embedder = _shared_embedder(c.embedder, c.mirror, c.engine())
 
     def process(self, part: FaceSlice) -> Iterator[FaceSlice]:
         """See `embed_slice`."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from models.detector import MtcnnSettings
 from models.embedder import EmbedderSpec, embedder_spec, fingerprint
+from models.engine import Engine, choose_engine
 from transforms import storage
 from transforms.archive import RootGuard
 from transforms.library import MANIFESTS
@@ -35,6 +36,7 @@ class IndexConfig:
     thumbs: bool = True
     until: float | None = None
     device: str = "cpu"
+    backend: str = "auto"
     precision: str = "auto"
     decode_threads: int = 2
     progress_fd: int | None = None
@@ -43,6 +45,10 @@ class IndexConfig:
     def manifests(self) -> str:
         """The folder with the listings of runs."""
         return storage.join(self.library, MANIFESTS)
+
+    def engine(self) -> Engine:
+        """What runs the networks on this machine."""
+        return choose_engine(backend=self.backend, device=self.device, precision=self.precision)
 
     def embedder_spec(self) -> EmbedderSpec:
         """The embedder. Raises WeightsError."""

@@ -13,6 +13,7 @@ from skimage import data
 from models.detector import MtcnnSettings
 from models.facenet_weights import load_casia
 from models.mtcnn import Mtcnn
+from models.mtcnn_torch import TorchMtcnnNetworks
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,9 +37,14 @@ def hopper() -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
+def mtcnn(**settings: float) -> Mtcnn:
+    """The detector on the reference engine."""
+    return Mtcnn(MtcnnSettings(**settings), TorchMtcnnNetworks())
+
+
 @pytest.fixture(scope="session")
 def detector() -> Mtcnn:
-    return Mtcnn(MtcnnSettings())
+    return mtcnn()
 
 
 @pytest.fixture(scope="session")

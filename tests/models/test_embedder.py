@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from models import facenet_weights
 from models.crop import FivePointGeometry, UprightBoxGeometry
 from models.detector import MtcnnSettings
 from models.embedder import EmbedderSpec, embedder_spec, fingerprint, load_embedder, unit
+from models.engine import choose_engine
 from models.weights import WeightsError
 from tests.onnx_files import model
 
@@ -78,7 +80,7 @@ def test_an_onnx_file_is_described_by_its_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["facenet", "", "vggface2", "FACENET-CASIA"])
-@pytest.mark.parametrize("use", [embedder_spec, load_embedder])
+@pytest.mark.parametrize("use", [embedder_spec, partial(load_embedder, engine=choose_engine())])
 def test_an_unknown_name_is_refused_with_those_there_are(name: str, use) -> None:
     with pytest.raises(
         WeightsError, match=r"unknown embedder .*facenet-casia, facenet-vggface2 or onnx:FILE"

@@ -8,14 +8,17 @@ from PIL import Image
 
 from models.crop import UprightBoxGeometry
 from models.embedder import Mirrored, load_embedder
+from models.engine import choose_engine
 from models.facenet import FaceNet
 from models.mtcnn import Mtcnn
 from transforms.align import warp
 
+REFERENCE = choose_engine(backend="torch", precision="float32")
+
 
 @pytest.fixture(scope="module")
 def facenet(casia_state: dict[str, torch.Tensor]) -> FaceNet:
-    return FaceNet(casia_state, precision="float32")
+    return FaceNet(casia_state, engine=REFERENCE)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def by_facenet_pytorch(network: InceptionResnetV1, crops: np.ndarray) -> np.ndar
 def test_every_precision_gives_what_facenet_pytorch_gives(
     precision: str, casia_state: dict[str, torch.Tensor], plain_network: InceptionResnetV1, crops: np.ndarray
 ) -> None:
-    vectors = FaceNet(casia_state, precision=precision).embed(crops)
+    vectors = FaceNet(casia_state, engine=choose_engine(backend="torch", precision=precision)).embed(crops)
     assert vectors.shape == (4, 512) and vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     cosines = (vectors * by_facenet_pytorch(plain_network, crops)).sum(axis=1)
@@ -78,11 +81,11 @@ def test_mirroring_is_the_mean_of_both_and_blind_to_the_side(facenet: FaceNet, c
 
 
 def test_the_default_embedder_is_casia(plain_network: InceptionResnetV1, crops: np.ndarray) -> None:
-    embedder = load_embedder("facenet-casia", precision="float32")
+    embedder = load_embedder("facenet-casia", engine=choose_engine(precision="float32"))
     cosines = (embedder.embed(crops) * by_facenet_pytorch(plain_network, crops)).sum(axis=1)
     assert cosines.min() > 0.99999
 
 
 def test_weights_of_another_network_are_refused(casia_state: dict[str, torch.Tensor]) -> None:
     with pytest.raises(RuntimeError, match="last_linear"):
-        FaceNet({k: v for k, v in casia_state.items() if k != "last_linear.weight"})
+        FaceNet({k: v for k, v in casia_state.items() if k != "last_linear.weight"}, engine=REFERENCE)

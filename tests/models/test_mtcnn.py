@@ -6,7 +6,11 @@ from facenet_pytorch import MTCNN
 from PIL import Image
 
 from models.detector import Detections, MtcnnSettings, load_detector
-from models.mtcnn import Mtcnn, pyramid_scales
+from models.engine import Engine
+from models.mtcnn import Mtcnn, at_working_size, pyramid_scales
+from tests.models.conftest import mtcnn
+
+REFERENCE = Engine("torch", "cpu", "float32")
 
 
 def resized(photo: np.ndarray, factor: float) -> np.ndarray:
@@ -118,31 +122,27 @@ def test_landmarks_lie_as_the_viewer_sees_them(detector: Mtcnn, astronaut: np.nd
 
 
 def test_large_photos_are_searched_small_and_answered_in_their_own_pixels(astronaut: np.ndarray) -> None:
-    small = Mtcnn(MtcnnSettings(working_side=256))
+    small = mtcnn(working_side=256)
     photo = np.ascontiguousarray(astronaut[:450])  # 512 × 450, searched at 256 × 225
-    expected = small.detect([resized_by_box(photo, 256, 225)])[0]
+    expected = small.detect([at_working_size(photo, 256)])[0]
     faces = small.detect([photo])[0]
     doubled = Detections(expected.boxes * 2, expected.scores, expected.landmarks * 2)
     assert_same_faces(faces, doubled, pixels=0.01)
-    at_full_size = Mtcnn(MtcnnSettings()).detect([photo])[0]
+    at_full_size = mtcnn().detect([photo])[0]
     np.testing.assert_allclose(faces.boxes[0], at_full_size.boxes[0], atol=12)
 
 
-def resized_by_box(photo: np.ndarray, width: int, height: int) -> np.ndarray:
-    return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.BOX))
-
-
 def test_a_very_long_photo_keeps_a_row_of_pixels_when_it_is_searched_small() -> None:
-    small = Mtcnn(MtcnnSettings(working_side=64))
+    small = mtcnn(working_side=64)
     assert len(small.detect([np.zeros((1, 5000, 3), np.uint8)])[0].boxes) == 0
 
 
 def test_faces_well_below_the_least_size_are_not_looked_for(astronaut: np.ndarray) -> None:
     photo = resized(astronaut, 0.4)
-    face = Mtcnn(MtcnnSettings(min_face=24)).detect([photo])[0].boxes[0]
+    face = mtcnn(min_face=24).detect([photo])[0].boxes[0]
     side = float(min(face[2:] - face[:2]))
     assert 24 < side < 60
-    assert len(Mtcnn(MtcnnSettings(min_face=3 * side)).detect([photo])[0].boxes) == 0
+    assert len(mtcnn(min_face=3 * side).detect([photo])[0].boxes) == 0
 
 
 def test_a_face_cut_by_the_edge_of_the_photo_is_still_found(detector: Mtcnn, astronaut: np.ndarray) -> None:
@@ -161,6 +161,17 @@ def test_the_pyramid_ends_where_the_window_is_the_whole_photo(side: int) -> None
 
 def test_the_detector_that_settings_describe_is_loaded() -> None:
     settings = MtcnnSettings(min_face=40)
-    detector = load_detector(settings)
+    detector = load_detector(settings, engine=REFERENCE)
     assert isinstance(detector, Mtcnn) and detector.settings == settings
     assert settings.describe() != MtcnnSettings().describe()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["astronaut", "hopper", "montage"])
+@pytest.mark.parametrize("factor", [1.0, 0.61, 0.35])
+def test_openvino_finds_what_torch_finds(
+    name: str, factor: float, precision: str, detector: Mtcnn, request: pytest.FixtureRequest
+) -> None:
+    photo = resized(request.getfixturevalue(name), factor)
+    fast = load_detector(MtcnnSettings(), engine=Engine("openvino", "cpu", precision))
+    assert_same_faces(fast.detect([photo])[0], detector.detect([photo])[0], pixels=1.0)

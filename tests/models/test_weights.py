@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models.mtcnn import WEIGHTS
+from models.mtcnn_weights import WEIGHTS
 from models.weights import PackagedFile, WeightsError, file_sha256, read_checked
 
 

@@ -1,0 +1,78 @@
+"""``albumen bench …``: what a run costs on this machine."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from pipeline import commands
+from pipeline.cli_base import OrderedGroup, output_options, print_result, reported
+
+
+@click.group("bench", cls=OrderedGroup)
+def bench() -> None:
+    """Measure what a run costs on this machine."""
+
+
+@bench.command("index")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
+@click.option("--count", type=click.IntRange(3), default=24, show_default=True, help="Photos of each folder.")
+@click.option("--turns", type=click.IntRange(1), default=3, show_default=True, help="Runs of each loop.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="Number format of Albumen's convolutions; the reference is float32.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True, help="Processes."
+)
+@output_options
+@reported
+def bench_index(folders, count, turns, precision, workers, as_json, quiet) -> None:
+    """Speed of indexing the photos in FOLDERS, beside facenet-pytorch's own loop.
+
+    The loop runs as its README shows it, on full photos and on photos reduced to 1280 pixels, in
+    turns with Albumen, on one core and on all.
+    """
+    result = commands.bench_index(folders, count=count, turns=turns, precision=precision, workers=workers)
+    print_result(result, as_json, quiet)
+
+
+@bench.command("camera")
+@click.argument("out")
+@click.option(
+    "--portraits", required=True, type=click.Path(exists=True, file_okay=False),
+    help="Photos with a face in the middle, such as LFW.",
+)  # fmt: skip
+@click.option(
+    "--crowds", required=True, type=click.Path(exists=True, file_okay=False),
+    help="Photos with labelled faces, such as WIDER FACE.",
+)  # fmt: skip
+@click.option(
+    "--boxes", required=True, type=click.Path(exists=True, dir_okay=False), help="The labels of CROWDS."
+)
+@click.option("--count", type=click.IntRange(1), default=24, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@output_options
+@reported
+def bench_camera(out, portraits, crowds, boxes, count, seed, as_json, quiet) -> None:
+    """Write photographs like a camera's into OUT, for `bench index`.
+
+    They have 12 megapixels and 1 to 5 faces of 20 to 400 pixels.
+    """
+    result = commands.bench_camera(out, portraits, crowds, boxes, count=count, seed=seed)
+    print_result(result, as_json, quiet)
+
+
+@bench.command("memory")
+@click.argument("photos", type=click.Path(exists=True, file_okay=False))
+@click.option("--count", type=click.IntRange(1), default=5000, show_default=True, help="Photos to index.")
+@click.option("--chunk-size", type=click.IntRange(1, 10_000), default=128, show_default=True)
+@output_options
+@reported
+def bench_memory(photos, count, chunk_size, as_json, quiet) -> None:
+    """Resident memory of a worker while it indexes COUNT links to the files of PHOTOS."""
+    print_result(commands.bench_memory(photos, count=count, chunk_size=chunk_size), as_json, quiet)

@@ -1,0 +1,129 @@
+"""The loops that ``albumen bench index`` compares, each a process of its own on one core.
+
+reference  facenet-pytorch as its README shows it: MTCNN(keep_all=True) on the upright photo, then
+           InceptionResnetV1 on that photo's faces, float32
+reduced    the same on photos reduced to 1280 pixels
+albumen    the Beam graph that a worker runs, from files to committed Parquet
+
+A process warms up on a few photos, says so, waits for a line on its standard input, and works
+through its photos; what it measured is one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+REFERENCE, REDUCED, ALBUMEN = "reference", "reduced", "albumen"
+CONTENDERS = (REFERENCE, REDUCED, ALBUMEN)
+_REDUCED_SIDE = 1280
+_WARM_UP = 3
+
+
+def main() -> None:
+    """``python -m pipeline.contenders NAME PRECISION``, with the photos' paths as JSON on the first line."""
+    name, precision = sys.argv[1:]
+    paths = json.loads(sys.stdin.readline())
+    run = _albumen(precision) if name == ALBUMEN else _facenet_pytorch(reduced=name == REDUCED)
+    run(paths[:_WARM_UP])
+    print("ready", flush=True)
+    sys.stdin.readline()
+    started, processor = time.monotonic(), time.process_time()
+    faces = run(paths)
+    measured = {
+        "photos": len(paths),
+        "faces": faces,
+        "seconds": time.monotonic() - started,
+        "processor_seconds": time.process_time() - processor,
+        "peak_mb": _peak_bytes() / 1e6,
+    }
+    print(json.dumps(measured), flush=True)
+
+
+def _peak_bytes() -> int:
+    """The most memory that was resident at a time."""
+    try:
+        # Linux: what getrusage says would include the process that started this one.
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS counts bytes
+
+
+def _facenet_pytorch(*, reduced: bool):
+    import torch
+    from facenet_pytorch import MTCNN, InceptionResnetV1
+    from PIL import Image, ImageOps
+
+    from models.facenet_weights import load_casia
+
+    torch.set_num_threads(1)
+    mtcnn = MTCNN(keep_all=True)
+    resnet = InceptionResnetV1(pretrained=None)
+    resnet.load_state_dict(load_casia())
+    resnet.eval()
+
+    def run(paths: Sequence[str]) -> int:
+        count = 0
+        with torch.no_grad():
+            for path in paths:
+                with Image.open(path) as file:
+                    image = ImageOps.exif_transpose(file).convert("RGB")
+                if reduced:
+                    image.thumbnail((_REDUCED_SIDE, _REDUCED_SIDE))
+                faces = mtcnn(image)
+                if faces is not None:
+                    resnet(faces)
+                    count += len(faces)
+        return count
+
+    return run
+
+
+def _albumen(precision: str):
+    from models.facenet_weights import FACENET_CASIA
+    from pipeline.graph import LOCAL_RUNNER, run_graph
+    from transforms import storage
+    from transforms.index_config import IndexConfig
+    from transforms.known_content import KNOWN_CONTENT, KnownContent
+    from transforms.library import MANIFESTS, Library
+    from transforms.listing import RootGuard
+    from transforms.manifest import ManifestWriter
+    from transforms.records import FileEntry
+    from transforms.tables import FACE_ID
+
+    work = tempfile.TemporaryDirectory(prefix="albumen-bench-")
+
+    def run(paths: Sequence[str]) -> int:
+        folder = tempfile.mkdtemp(dir=work.name)
+        root = os.path.commonpath([os.path.dirname(p) for p in paths])
+        library = Library.create(os.path.join(folder, "library"))
+        config = IndexConfig(
+            library=library.path, run="bench", root="root", location=root, guard=RootGuard.of(root),
+            embedder=FACENET_CASIA, precision=precision, decode_threads=1,
+        )  # fmt: skip
+        library.use_fingerprint(config.fingerprint(), config.settings())
+        writer = ManifestWriter(library.file(MANIFESTS), config.run, chunk_size=128)
+        for path in paths:
+            stat = Path(path).stat()
+            entry = FileEntry(
+                "root", os.fsencode(os.path.relpath(path, root)), stat.st_size, stat.st_mtime_ns // 1000
+            )
+            writer.add(entry)
+        chunks = writer.close()
+        KnownContent.of(library).save(storage.join(config.manifests, config.run, KNOWN_CONTENT))
+        run_graph(config, chunks, LOCAL_RUNNER)
+        return len(library.read_faces([FACE_ID]))
+
+    return run
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""The stages of indexing, each measured by itself on the same photos in one thread."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.crop import UprightBoxGeometry
+from models.detector import Detections, MtcnnSettings, load_detector
+from models.embedder import load_embedder
+from models.engine import choose_engine
+from models.facenet_weights import FACENET_CASIA
+from models.mtcnn import Mtcnn, MtcnnNetworks
+from transforms.align import sharpness, thumbnail, warp
+from transforms.decode import prepare_pillow, read_photo
+from transforms.detect import DECODED_SIDE
+from transforms.known_content import content_id
+from transforms.records import FaceRow
+from transforms.storage import write_bytes
+from transforms.tables import faces_table
+
+_NETWORKS = "networks of detect"
+_GROUP = 8
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Milliseconds a photo by stage; of detection also the part that its networks take."""
+
+    milliseconds: dict[str, float]
+
+    @property
+    def floor(self) -> float:
+        """Decoding alone and the networks alone, at full batches."""
+        return sum(self.milliseconds[s] for s in ("decode", _NETWORKS, "embed"))
+
+    def lines(self, seconds_a_photo: float) -> list[str]:
+        """For reading, beside what a photo took in the whole run."""
+        stages = ", ".join(f"{name} {value:.2f}" for name, value in self.milliseconds.items())
+        whole = seconds_a_photo * 1000
+        return [
+            f"  stages by themselves, ms a photo: {stages}",
+            f"  floor (decode, networks of detect, embed) {self.floor:.2f} ms a photo; the whole run "
+            f"{whole:.2f}: {whole / self.floor - 1:.0%} above it",
+        ]
+
+
+class _TimedNetworks:
+    """MTCNN's networks, with a clock."""
+
+    def __init__(self, networks: MtcnnNetworks) -> None:
+        self._networks, self.tile_side, self.seconds = networks, networks.tile_side, 0.0
+
+    def __getattr__(self, name: str) -> Callable:
+        method = getattr(self._networks, name)
+
+        def call(*args):
+            started = time.perf_counter()
+            result = method(*args)
+            self.seconds += time.perf_counter() - started
+            return result
+
+        return call
+
+
+class _Run:
+    """One pass over the photos, group by group, with a clock for each stage."""
+
+    def __init__(self, precision: str) -> None:
+        engine = choose_engine(precision=precision)
+        detector = load_detector(MtcnnSettings(), engine=engine)
+        assert isinstance(detector, Mtcnn)
+        self._networks = _TimedNetworks(detector.networks)
+        self._detector = Mtcnn(MtcnnSettings(), self._networks)
+        self._embedder = load_embedder(FACENET_CASIA, engine=engine)
+        self._geometry = UprightBoxGeometry()
+
+    def __call__(self, paths: Sequence[str]) -> dict[str, float]:
+        """Seconds by stage."""
+        self._networks.seconds = 0.0
+        spent: dict[str, float] = {}
+
+        def clock(stage: str, function: Callable, *args):
+            started = time.perf_counter()
+            result = function(*args)
+            spent[stage] = spent.get(stage, 0.0) + time.perf_counter() - started
+            return result
+
+        crops: list[np.ndarray] = []
+        rows: list[FaceRow] = []
+        clock("list", lambda: [os.stat(path) for path in paths])
+        for begin in range(0, len(paths), _GROUP):
+            group = paths[begin : begin + _GROUP]
+            files = clock("read", lambda g: [_read(path) for path in g], group)
+            photos = clock("decode", lambda f: [_decode(path, data) for path, data, _ in f], files)
+            found = clock("detect", self._detector.detect, photos)
+            for pixels, faces, (_, _, photo_id) in zip(photos, found, files, strict=True):
+                cut, made = clock("align", self._align, pixels, faces, photo_id)
+                crops += cut
+                rows += made
+        stacked = np.stack(crops) if crops else np.zeros((0, 160, 160, 3), np.uint8)
+        vectors = clock("embed", self._embedder.embed, stacked)
+        with tempfile.TemporaryDirectory() as folder:
+            clock("write", _write, folder, rows, vectors)
+        spent[_NETWORKS] = self._networks.seconds
+        return spent
+
+    def _align(
+        self, pixels: np.ndarray, faces: Detections, photo_id: str
+    ) -> tuple[list[np.ndarray], list[FaceRow]]:
+        crops, rows = [], []
+        for k, (box, points) in enumerate(zip(faces.boxes, faces.landmarks, strict=True)):
+            crop = warp(pixels, self._geometry.matrix(box, points, 160), 160)
+            thumbnail(pixels, box)
+            crops.append(crop)
+            rows.append(
+                FaceRow(f"{photo_id}:{k}", photo_id, box, points, 1.0, 1.0, sharpness(crop), 0.0, 0.0)
+            )
+        return crops, rows
+
+
+def measure_stages(paths: Sequence[str], *, precision: str) -> Stages:
+    """Runs stage after stage over groups of photos, as indexing does, in one thread."""
+    prepare_pillow()
+    run = _Run(precision)
+    run(paths[:_GROUP])  # what is compiled on first use
+    return Stages({name: seconds / len(paths) * 1000 for name, seconds in run(paths).items()})
+
+
+def _read(path: str) -> tuple[str, bytes, str]:
+    data = Path(path).read_bytes()
+    return path, data, content_id(data)
+
+
+def _decode(path: str, data: bytes) -> np.ndarray:
+    return read_photo(data, name=os.fsencode(path), max_pixels=10**9, long_side=DECODED_SIDE).pixels
+
+
+def _write(folder: str, rows: Sequence[FaceRow], vectors: np.ndarray) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(faces_table(rows, vectors), sink, compression="zstd")
+    write_bytes(os.path.join(folder, "faces"), memoryview(sink.getvalue()))
