@@ -31,6 +31,10 @@ class Detections:
         )
 
 
+# Changes whenever the pixels that the networks see of a photo change.
+_RESAMPLING = "area"
+
+
 class Detector(Protocol):
     """Finds faces."""
 
@@ -57,7 +61,7 @@ class MtcnnSettings:
 
     def describe(self) -> dict[str, object]:
         """The settings as plain values, for fingerprints."""
-        return {"name": self.name, **asdict(self)}
+        return {"name": self.name, "resampling": _RESAMPLING, **asdict(self)}
 
 
 def load_detector(settings: MtcnnSettings, *, engine: Engine) -> Detector:

@@ -39,7 +39,7 @@ from transforms.records import ERROR, NO_FACE, OK, SKIPPED, FaceRow, FaceSlice, 
 # (some 60 MB while their pyramids are searched). While one group is searched the next is decoded.
 _GROUP_BYTES, _GROUP_PIXELS, _GROUP_PHOTOS = 48_000_000, 4_000_000, 32
 # Files are read ahead of that: so many, or so many bytes.
-_READ_FILES, _READ_BYTES = 32, 64_000_000
+_READ_FILES, _READ_BYTES = 32, 24_000_000
 _SLICE_CROPS = 256
 # Photos are decoded with at least so many pixels on the longer side, so that most small faces have
 # enough for their crops: for a camera's photo that costs less than decoding it twice.
