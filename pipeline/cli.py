@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
 from datetime import datetime
-from functools import wraps
 
 import click
 
 from pipeline import commands
+from pipeline.cli_base import OrderedGroup as _Group
+from pipeline.cli_base import option_set as _options
+from pipeline.cli_base import output_options as _output_options
+from pipeline.cli_base import print_result as _print
+from pipeline.cli_base import reported as _reported
+from pipeline.cli_evaluate import evaluate
 from pipeline.options import IndexOptions, parse_until
-
-_FAILED, _WRONG_USE = 1, 2
-
-
-class _Group(click.Group):
-    """Lists commands in the order in which they are used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -28,43 +21,6 @@ class _Group(click.Group):
 def main() -> None:
     """Indexes a photo archive and groups the faces in it by person. Everything stays on this machine."""
 
-
-def _reported(command: Callable) -> Callable:
-    """Turns the errors that a person can do something about into a line and an exit code."""
-
-    @wraps(command)
-    def run(*args, **kwargs):
-        try:
-            command(*args, **kwargs)
-        except commands.WRONG_USE as error:
-            _fail(error, _WRONG_USE)
-        except commands.FAILURES as error:
-            _fail(error, _FAILED)
-        except KeyboardInterrupt:
-            click.echo("\nstopped; what is committed stays, and the next run continues", err=True)
-            sys.exit(130)
-
-    return run
-
-
-def _fail(error: Exception, code: int) -> None:
-    click.echo(f"albumen: {error}", err=True)
-    sys.exit(code)
-
-
-def _options(*decorators: Callable) -> Callable:
-    def decorate(command: Callable) -> Callable:
-        for decorator in reversed(decorators):
-            command = decorator(command)
-        return command
-
-    return decorate
-
-
-_output_options = _options(
-    click.option("--json", "as_json", is_flag=True, help="Print the summary as one line of JSON at the end."),
-    click.option("--quiet", is_flag=True, help="Print errors only."),
-)
 
 _index_options = _options(
     click.option(
@@ -221,55 +177,7 @@ def report_command(library, out, as_json, quiet) -> None:
     _print(commands.report(library, out=out, quiet=quiet), as_json, quiet)
 
 
-@main.group("evaluate", cls=_Group)
-def evaluate() -> None:
-    """Measure how well faces are found, told apart and grouped."""
-
-
-@evaluate.command("lfw")
-@_library
-@click.argument("pairs", type=click.Path(exists=True, dir_okay=False))
-@_output_options
-@_reported
-def evaluate_lfw(library, pairs, as_json, quiet) -> None:
-    """Verification on LFW, indexed in LIBRARY: accuracy over the PAIRS file, VAL at FAR over all pairs."""
-    _print(commands.evaluate_lfw(library, pairs), as_json, quiet)
-
-
-@evaluate.command("clusters")
-@_library
-@_output_options
-@_reported
-def evaluate_clusters(library, as_json, quiet) -> None:
-    """Score the people of LIBRARY against its archive's folders, one a person (as in LFW).
-
-    The labelled face of a photo is the one that covers its centre. Ungrouped faces count as people
-    of their own.
-    """
-    _print(commands.evaluate_clusters(library), as_json, quiet)
-
-
-@evaluate.command("calibrate")
-@_library
-@click.argument("out", type=click.Path(exists=True, file_okay=False))
-@_output_options
-@_reported
-def evaluate_calibrate(library, out, as_json, quiet) -> None:
-    """Learn centre and thresholds of an embedder from one half of LFW's people, indexed in LIBRARY.
-
-    The result is a file in the folder OUT.
-    """
-    _print(commands.calibrate(library, out), as_json, quiet)
-
-
-@evaluate.command("detection")
-@click.argument("photos", type=click.Path(exists=True, file_okay=False))
-@click.argument("boxes", type=click.Path(exists=True, dir_okay=False))
-@_output_options
-@_reported
-def evaluate_detection(photos, boxes, as_json, quiet) -> None:
-    """Recall and precision on labelled boxes (WIDER FACE), beside facenet-pytorch's own MTCNN."""
-    _print(commands.evaluate_detection(photos, boxes), as_json, quiet)
+main.add_command(evaluate)
 
 
 @main.group("bench", cls=_Group)
@@ -294,11 +202,3 @@ def bench_memory(photos, count, chunk_size, as_json, quiet) -> None:
 def demo_command(folder) -> None:
     """Write a small demonstration archive into FOLDER, from photographs that installed packages ship."""
     click.echo(commands.demo(folder))
-
-
-def _print(result: commands.Result, as_json: bool, quiet: bool) -> None:
-    if not quiet:
-        for line in result.lines:
-            click.echo(line)
-    if as_json:
-        click.echo(json.dumps(result.facts, default=str))

@@ -99,13 +99,6 @@ def report(library: str, *, out: str | None, quiet: bool) -> Result:
         return Result(*_reported(write_report(opened), opened.file(REPORT)))
 
 
-def evaluate_lfw(library: str, pairs: str) -> Result:
-    """Verification on LFW."""
-    from pipeline.evaluate import lfw
-
-    return Result(*lfw(Library.open(library), pairs))
-
-
 def evaluate_clusters(library: str) -> Result:
     """Grouping against folders."""
     from pipeline.evaluate import clusters

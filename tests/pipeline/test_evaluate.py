@@ -10,54 +10,16 @@ import pytest
 
 from models.calibration import Calibration
 from pipeline.calibrate import best_threshold, calibrate
-from pipeline.evaluate import clusters, in_learning_half, labelled_faces, lfw
+from pipeline.evaluate import clusters, in_learning_half, labelled_faces
 from pipeline.evaluate_detection import Counts, Truth, match, read_boxes
 from pipeline.group import group_library
-from tests.face_library import face_jpeg
+from tests.labelled_library import DIMENSIONS, EACH, PEOPLE, labelled_library
 from transforms.library import Library, LibraryError
-from transforms.records import ERROR, OK, FaceRow, FileEntry, PhotoRow
-
-SETTINGS = {"detector": {}, "embedder": {"name": "stand-in"}}
-PEOPLE, EACH, DIMENSIONS = 30, 4, 32
 
 
 @pytest.fixture
 def labelled(tmp_path: Path) -> Library:
-    """30 people with 4 photos each, 100 × 100; in each photo a stranger's face at the border."""
-    random = np.random.default_rng(3)
-    library = Library.create(str(tmp_path / "library"))
-    library.use_fingerprint("stand-in", SETTINGS)
-    photos, faces, vectors = [], [], []
-    for person in range(PEOPLE):
-        middle = random.normal(size=DIMENSIONS)
-        for number in range(1, EACH + 1):
-            photo = f"{person:028x}{number:04x}"
-            path = f"Person_{person}/Person_{person}_{number:04d}.jpg".encode()
-            entry = FileEntry("photos", path, 1, 1)
-            photos.append(PhotoRow(entry, OK, photo_id=photo, width=100, height=100, format="JPEG"))
-            for k, (box, spread) in enumerate((((30, 30, 80, 80), 0.15), ((0, 0, 20, 20), 9.0))):
-                vector = middle + spread * random.normal(size=DIMENSIONS)
-                vectors.append(vector / np.linalg.norm(vector))
-                points = np.array([[40, 45], [60, 45], [50, 55], [42, 65], [58, 65]], np.float32)
-                faces.append(
-                    FaceRow(f"{photo}:{k}", photo, np.array(box, np.float32), points, 0.99, 50, 0.3, 0, 0)
-                )
-    photos.append(PhotoRow(FileEntry("photos", b"Person_0/bad.jpg", 1, 1), ERROR, "cut", photo_id="f" * 32,
-                           width=100, height=100))  # fmt: skip
-    library.commit_chunk(
-        "chunk", fingerprint="stand-in", photos=photos, faces=faces,
-        embeddings=np.array(vectors, np.float32), thumbs=[face_jpeg(i) for i in range(len(faces))],
-    )  # fmt: skip
-    return library
-
-
-def pairs_file(folder: Path) -> str:
-    lines = ["2\t10"]
-    for fold in range(2):
-        lines += [f"Person_{fold * 10 + i}\t1\t2" for i in range(10)]
-        lines += [f"Person_{fold * 10 + i}\t1\tPerson_{fold * 10 + i + 1}\t3" for i in range(10)]
-    (folder / "pairs.txt").write_text("\n".join(lines) + "\n")
-    return str(folder / "pairs.txt")
+    return labelled_library(tmp_path)
 
 
 def test_the_labelled_face_covers_the_centre(labelled: Library) -> None:
@@ -65,15 +27,6 @@ def test_the_labelled_face_covers_the_centre(labelled: Library) -> None:
     names = [found.face_ids[f].rpartition(":")[2] if f >= 0 else None for f in found.face]
     assert names.count("0") == PEOPLE * EACH
     assert names.count(None) == 1, "the photo that could not be decoded has none"
-
-
-def test_verification_of_people_who_are_easy_to_tell_apart(labelled: Library, tmp_path: Path) -> None:
-    lines, facts = lfw(labelled, pairs_file(tmp_path))
-    centred = facts["centred"]
-    assert isinstance(centred, dict)
-    assert centred["accuracy"] == 1.0
-    assert centred["val_all"][0] == 1.0
-    assert "121 photos, 120 with a labelled face" in lines[0]
 
 
 def test_groups_are_scored_with_ungrouped_faces_alone(labelled: Library) -> None:
