@@ -158,8 +158,12 @@ def evaluate_calibrate(library, out, as_json, quiet) -> None:
 @evaluate.command("detection")
 @click.argument("photos", type=click.Path(exists=True, file_okay=False))
 @click.argument("boxes", type=click.Path(exists=True, dir_okay=False))
-@output_options
+@click.option("--no-reference", is_flag=True, help="Leave facenet-pytorch's own MTCNN out.")
+@_page_options
 @reported
-def evaluate_detection(photos, boxes, as_json, quiet) -> None:
-    """Recall and precision on labelled boxes (WIDER FACE), beside facenet-pytorch's own MTCNN."""
-    print_result(commands.evaluate_detection(photos, boxes), as_json, quiet)
+def evaluate_detection(photos, boxes, no_reference, out, embedder, as_json, quiet) -> None:
+    """Recall, precision and average precision on labelled BOXES (as WIDER FACE has them)."""
+    from pipeline.evaluate_detection import detection
+
+    result = detection(photos, boxes, _work(out, embedder, quiet), reference=not no_reference)
+    print_result(commands.Result(*result), as_json, quiet)

@@ -113,13 +113,6 @@ def calibrate(library: str, out: str) -> Result:
     return Result(*learn(Library.open(library), out))
 
 
-def evaluate_detection(photos: str, boxes: str) -> Result:
-    """Detection against boxes."""
-    from pipeline.evaluate_detection import detection
-
-    return Result(*detection(photos, boxes))
-
-
 def bench_memory(photos: str, *, count: int, chunk_size: int) -> Result:
     """A worker's memory over many photos."""
     from pipeline.bench_memory import memory

@@ -59,8 +59,8 @@ def dims(source: str, work: Workplace, *, labels: str | None = None) -> tuple[li
     page = EvaluationPage(
         name="dims",
         title="Dimensions and bytes of a face",
-        data=f"{faces.counted}; learnt on {int(half.sum()):,} faces, measured on the {int((~half).sum()):,} faces "
-        f"of {judged:,} other people",
+        data=f"{faces.counted}; learnt on {int(half.sum()):,} faces, measured on the {int((~half).sum()):,} "
+        f"faces of {judged:,} other people",
         model=spec_of(library, work.embedder).name,
         fingerprint=str(library.info().fingerprint),
         sections=[_section(rows)],
@@ -111,10 +111,16 @@ def _section(rows: list[Kept]) -> Section:
     columns = ["dimensions", "kept as", "bytes a face", "VAL at FAR 1e-3",
                f"VAL, people with at most {_MOST_PHOTOS} photos", "the paper's VAL"]  # fmt: skip
     table = [
-        [str(r.dimensions), "bytes" if r.byte else "floats", f"{r.bytes_a_face:,}", with_interval(r.val, r.interval),
-         f"{100 * r.val_few:.2f} %", "" if r.byte else _PAPER.get(r.dimensions, "")]
+        [
+            str(r.dimensions),
+            "bytes" if r.byte else "floats",
+            f"{r.bytes_a_face:,}",
+            with_interval(r.val, r.interval),
+            f"{100 * r.val_few:.2f} %",
+            "" if r.byte else _PAPER.get(r.dimensions, ""),
+        ]
         for r in rows
-    ]  # fmt: skip
+    ]
     note = (
         "With 95 % intervals over drawings of people. The paper trains a network for each number of "
         "dimensions and measures on its own hold-out set; it says that 128 dimensions fit into 128 bytes "

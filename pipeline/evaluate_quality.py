@@ -78,6 +78,7 @@ def quality(
         shrunk = centred(vectors.as_indexed(FaceView(pixels=size)), centre)
         by_size.append(_measured("pixels", size, reached, shrunk, faces))
     rows = [base, *by_quality, *by_size]
+    people = len(np.unique(faces.person))
     lines = [
         faces.counted,
         *(f"{c.name} {c.value or '':6} VAL {with_interval(c.val, c.interval)}" for c in rows),
@@ -85,7 +86,7 @@ def quality(
     page = EvaluationPage(
         name="quality",
         title="Sensitivity to image quality",
-        data=f"{every.counted}; of these {len(faces):,} faces of {len(np.unique(faces.person)):,} people with two "
+        data=f"{every.counted}; of these {len(faces):,} faces of {people:,} people with two "
         f"photos and more, at most {_MOST_PHOTOS} each, in order of the hash of the name",
         model=vectors.spec.name,
         fingerprint=str(library.info().fingerprint),
