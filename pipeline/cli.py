@@ -13,6 +13,7 @@ from pipeline.cli_base import output_options as _output_options
 from pipeline.cli_base import print_result as _print
 from pipeline.cli_base import reported as _reported
 from pipeline.cli_evaluate import evaluate
+from pipeline.cli_recognise import PEOPLE_COMMANDS
 from pipeline.options import IndexOptions, parse_until
 
 
@@ -178,6 +179,8 @@ def report_command(library, out, as_json, quiet) -> None:
 
 
 main.add_command(evaluate)
+for _command in PEOPLE_COMMANDS:
+    main.add_command(_command)
 
 
 @main.group("bench", cls=_Group)

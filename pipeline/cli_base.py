@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -37,6 +38,11 @@ def reported(command: Callable) -> Callable:
             sys.exit(130)
 
     return run
+
+
+def without_beam_notices() -> None:
+    """Beam logs, when it is imported, what it could not find of the clouds' own libraries."""
+    logging.getLogger().setLevel(logging.ERROR)
 
 
 def _fail(error: Exception, code: int) -> None:

@@ -5,8 +5,15 @@ from __future__ import annotations
 import click
 
 from pipeline import commands
-from pipeline.cli_base import OrderedGroup, option_set, output_options, print_result, reported
-from pipeline.labelled import Workplace
+from pipeline.cli_base import (
+    OrderedGroup,
+    option_set,
+    output_options,
+    print_result,
+    reported,
+    without_beam_notices,
+)
+from pipeline.labelled import Workplace, is_library
 
 _page_options = option_set(
     click.option(
@@ -53,13 +60,13 @@ def shown_command(context: click.Context) -> str:
         name = parameter.name or ""
         value = context.params.get(name)
         if isinstance(parameter, click.Argument):
-            words.append(parameter.human_readable_name.upper())
+            words.append("LIBRARY" if is_library(str(value)) else parameter.human_readable_name.upper())
         elif name not in ("quiet", "as_json") and context.get_parameter_source(name) is not None:
             if context.get_parameter_source(name) != click.core.ParameterSource.COMMANDLINE:
                 continue
             shown = f"onnx:{'FILE'}" if name == "embedder" and str(value).startswith("onnx:") else str(value)
             if isinstance(parameter.type, click.Path) or name == "out":
-                shown = str(parameter.metavar or name.upper())
+                shown = name.upper()
             words += (
                 [parameter.opts[0]] if getattr(parameter, "is_flag", False) else [parameter.opts[0], shown]
             )
@@ -153,6 +160,81 @@ def evaluate_calibrate(library, out, as_json, quiet) -> None:
     The result is a file in the folder OUT.
     """
     print_result(commands.calibrate(library, out), as_json, quiet)
+
+
+@evaluate.command("groups")
+@_folder
+@click.argument("labels", type=click.Path(exists=True, dir_okay=False), required=False)
+@click.option("--measured", is_flag=True, help="Split by size, sharpness and turn of the faces as well.")
+@_page_options
+@reported
+def evaluate_groups(folder, labels, measured, out, embedder, as_json, quiet) -> None:
+    """VAL and FAR at one threshold for each group: by every further column of LABELS.
+
+    LABELS is a CSV file with photo, person, and columns such as age, sex or year.
+    """
+    from pipeline.evaluate_groups import groups
+
+    result = groups(folder, labels, _work(out, embedder, quiet), measured=measured)
+    print_result(commands.Result(*result), as_json, quiet)
+
+
+@evaluate.command("videos")
+@_folder
+@click.option(
+    "--pairs",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Pairs of clips as YouTube Faces has them. Default: drawn at random.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(1),
+    multiple=True,
+    default=(100,),
+    show_default=True,
+    help="Frames with a face that are used of each clip; may be given several times.",
+)
+@_page_options
+@reported
+def evaluate_videos(folder, pairs, frames, out, embedder, as_json, quiet) -> None:
+    """Video clips (section 5.7): a folder for each person, in it a video or a folder of frames a clip."""
+    without_beam_notices()
+    from pipeline.evaluate_videos import videos
+
+    result = videos(folder, _work(out, embedder, quiet), pairs_file=pairs, limits=frames)
+    print_result(commands.Result(*result), as_json, quiet)
+
+
+@evaluate.command("show")
+@click.argument("library")
+@click.option("--method", type=click.Choice(["tsne", "umap"]), default="tsne", show_default=True)
+@click.option("--faces", "most", type=click.IntRange(1, 20_000), default=3000, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@_page_options
+@reported
+def evaluate_show(library, method, most, seed, out, embedder, as_json, quiet) -> None:
+    """A map of LIBRARY's faces, coloured by person: one HTML page with the faces on hover."""
+    from pipeline.evaluate_show import show
+
+    result = show(library, _work(out, embedder, quiet), method=method, most=most, seed=seed)
+    print_result(commands.Result(*result), as_json, quiet)
+
+
+@evaluate.command("threshold")
+@_folder
+@click.argument("target", type=click.Path(exists=True, file_okay=False))
+@_page_options
+@reported
+def evaluate_threshold(folder, target, out, embedder, as_json, quiet) -> None:
+    """Learn how far apart two faces of one person may be, from one half of the people in FOLDER.
+
+    The result is a file in the folder TARGET; `compare` uses the ones that Albumen ships.
+    """
+    from pipeline.evaluate_threshold import threshold
+
+    result = threshold(folder, target, _work(out, embedder, quiet))
+    print_result(commands.Result(*result), as_json, quiet)
 
 
 @evaluate.command("detection")

@@ -1,0 +1,87 @@
+"""``albumen evaluate show``: a library's faces as a map, similar ones near each other, coloured by person."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.find import known_people
+from pipeline.labelled import Workplace
+from pipeline.options import UsageError
+from transforms import storage
+from transforms.embedding_map import TSNE, MapFace, layout, map_page
+from transforms.library import Library, LibraryError
+from transforms.records import printable
+from transforms.tables import EMBEDDING, FACE_ID, JPEG, PATH_BYTES, PHOTO_ID, matrix
+from transforms.verification import centred
+
+PAGE = "map.html"
+
+
+def show(
+    library_path: str, work: Workplace, *, method: str = TSNE, most: int = 3000, seed: int = 0
+) -> tuple[list[str], dict[str, object]]:
+    """Writes ``OUT/map.html`` with at most `most` of the library's faces, drawn at random.
+
+    Reads the library and changes nothing. Raises LibraryError without faces, UsageError where UMAP is asked
+    for and not installed.
+    """
+    library = Library.open(library_path)
+    face_ids, vectors = drawn_faces(library, most, seed)
+    if not face_ids:
+        raise LibraryError(f"{library.path} holds no faces: albumen index ARCHIVE {library.path}")
+    known = known_people(library, vectors.shape[1])
+    try:
+        points = layout(centred(vectors, known.centre), method=method, seed=seed)
+    except ImportError as error:
+        raise UsageError(
+            f"{method} needs {error.name}: pip install 'albumen[umap]', or --method tsne"
+        ) from error
+    thumbs = _thumbs(library, set(face_ids))
+    paths = _paths(library)
+    faces = []
+    for face in face_ids:
+        person = known.person_of.get(face)
+        name = known.names.get(person) or person if person is not None else None
+        faces.append(MapFace(name, paths.get(face.rpartition(":")[0], ""), thumbs.get(face)))
+    shown = "" if len(face_ids) < most else ", drawn at random"
+    facts = [
+        f"{len(faces):,} faces{shown}, by {method}, seed {seed}; fingerprint {library.info().fingerprint}.",
+        "Near each other: similar to the network. Distances between far groups mean little.",
+    ]
+    path = storage.join(work.out, PAGE)
+    page = map_page(faces, points, title="Map of faces", facts=facts)
+    storage.write_bytes(path, page)
+    line = (
+        f"{len(faces):,} faces{shown}: {path} ({len(page) / 1e6:.1f} MB). It shows faces: keep it to yourself"
+    )
+    return [line], {"faces": len(faces), "file": path, "method": method}
+
+
+def drawn_faces(library: Library, most: int, seed: int) -> tuple[list[str], np.ndarray]:
+    """(face_ids, float32[m, d] vectors) of at most `most` faces, each as likely as any other."""
+    ids = library.read_faces([FACE_ID])[FACE_ID].to_pylist()
+    chosen = np.random.default_rng(seed).choice(len(ids), min(most, len(ids)), replace=False)
+    wanted = {ids[k] for k in chosen.tolist()}
+    kept, parts = [], []
+    for table in library.iter_faces([FACE_ID, EMBEDDING]):
+        rows = [k for k, face in enumerate(table[FACE_ID].to_pylist()) if face in wanted]
+        if rows:
+            part = table.take(rows)
+            kept += part[FACE_ID].to_pylist()
+            parts.append(matrix(part[EMBEDDING]))
+    return kept, np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
+
+
+def _thumbs(library: Library, wanted: set[str]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for table in library.iter_thumbs():
+        for k, face in enumerate(table[FACE_ID].to_pylist()):
+            if face in wanted:
+                found.setdefault(face, table[JPEG][k].as_py())
+    return found
+
+
+def _paths(library: Library) -> dict[str, str]:
+    table = library.read_photos([PHOTO_ID, PATH_BYTES])
+    pairs = zip(table[PHOTO_ID].to_pylist(), table[PATH_BYTES].to_pylist(), strict=True)
+    return {photo: printable(path) for photo, path in pairs}
