@@ -46,7 +46,7 @@ class MtcnnSettings:
     the pyramid factor are facenet-pytorch's.
     """
 
-    min_face: float = 24
+    min_face: float = 24.0  # with a point, as the command line gives it: fingerprints are made of text
     working_side: int = 1280
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
     pyramid_factor: float = 0.709

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.find import known_people
+from pipeline.known_people import known_people, photo_paths
 from pipeline.labelled import Workplace
 from pipeline.options import UsageError
 from transforms import storage
 from transforms.embedding_map import TSNE, MapFace, layout, map_page
 from transforms.library import Library, LibraryError
-from transforms.records import printable
-from transforms.tables import EMBEDDING, FACE_ID, JPEG, PATH_BYTES, PHOTO_ID, matrix
+from transforms.tables import EMBEDDING, FACE_ID, JPEG, matrix
 from transforms.verification import centred
 
 PAGE = "map.html"
@@ -37,7 +36,7 @@ def show(
             f"{method} needs {error.name}: pip install 'albumen[umap]', or --method tsne"
         ) from error
     thumbs = _thumbs(library, set(face_ids))
-    paths = _paths(library)
+    paths = photo_paths(library)
     faces = []
     for face in face_ids:
         person = known.person_of.get(face)
@@ -79,9 +78,3 @@ def _thumbs(library: Library, wanted: set[str]) -> dict[str, bytes]:
             if face in wanted:
                 found.setdefault(face, table[JPEG][k].as_py())
     return found
-
-
-def _paths(library: Library) -> dict[str, str]:
-    table = library.read_photos([PHOTO_ID, PATH_BYTES])
-    pairs = zip(table[PHOTO_ID].to_pylist(), table[PATH_BYTES].to_pylist(), strict=True)
-    return {photo: printable(path) for photo, path in pairs}

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from models.calibration import learnt_from_library, shipped_calibration
+from pipeline.known_people import known_people, photo_paths
 from pipeline.labelled import is_library
 from pipeline.photo_faces import PhotoReader, place, with_faces
-from transforms.grouping import DEFAULT
 from transforms.library import Library, LibraryError
 from transforms.recogniser import fit_confidence, person_fits
-from transforms.records import printable
-from transforms.tables import EMBEDDING, FACE_ID, NAME, PATH_BYTES, PERSON_ID, PHOTO_ID, matrix
+from transforms.tables import EMBEDDING, FACE_ID, matrix
 from transforms.verification import centred
 
 _NEIGHBOURS = 40
@@ -34,7 +30,7 @@ def find(
     known = known_people(library, found.vectors.shape[1])
     nearest, total = nearest_faces(library, found.vectors, known.centre, k=_NEIGHBOURS)
     threshold = known.threshold
-    paths = _paths(library, {face.rpartition(":")[0] for row in nearest for face, _ in row})
+    paths = photo_paths(library)
     lines, facts = [f"faces in {found.name}: {len(found.faces)}; in the library: {total:,}"], []
     for face, near in zip(found.faces, nearest, strict=True):
         people = person_fits([(known.person_of.get(f), s) for f, s in near])[:count]
@@ -66,17 +62,6 @@ def find(
     return lines, {"threshold": threshold, "faces": facts}
 
 
-@dataclass(frozen=True)
-class Known:
-    """What a library knows of people: the centre to take away, the threshold on cosine of its grouping, the
-    person of each grouped face, and the name of each person who has one."""
-
-    centre: np.ndarray
-    threshold: float
-    person_of: dict[str, str]
-    names: dict[str, str | None]
-
-
 def nearest_faces(
     library: Library, vectors: np.ndarray, centre: np.ndarray, *, k: int
 ) -> tuple[list[list[tuple[str, float]]], int]:
@@ -98,31 +83,3 @@ def nearest_faces(
             merged.sort(key=lambda item: (-item[0], item[1]))
             del merged[k:]
     return [[(face, s) for s, face in row] for row in best], total
-
-
-def known_people(library: Library, dimensions: int) -> Known:
-    """The people of the current revision; before the first grouping nobody, and the embedder's own centre."""
-    faces = len(library.read_faces([FACE_ID]))
-    shipped = shipped_calibration(dict((library.info().settings or {}).get("embedder") or {}))  # type: ignore
-    known = shipped or learnt_from_library(np.zeros((0, dimensions), np.float32), [DEFAULT])
-    revision = library.current_revision()
-    if revision is None:
-        return Known(known.centre, known.thresholds[DEFAULT].at(faces), {}, {})
-    assigned = library.read_assignments(revision)
-    pairs = zip(assigned[FACE_ID].to_pylist(), assigned[PERSON_ID].to_pylist(), strict=True)
-    people = library.read_people(revision)
-    made = library.read_grouping(revision)
-    centre = np.array(made.get("centre", []), np.float32)
-    value = made.get("threshold")
-    return Known(
-        centre=centre if centre.shape == (dimensions,) else known.centre,
-        threshold=value if isinstance(value, float) else known.thresholds[DEFAULT].at(faces),
-        person_of={face: person for face, person in pairs if person is not None},
-        names=dict(zip(people[PERSON_ID].to_pylist(), people[NAME].to_pylist(), strict=True)),
-    )
-
-
-def _paths(library: Library, photo_ids: set[str]) -> dict[str, str]:
-    table = library.read_photos([PHOTO_ID, PATH_BYTES])
-    pairs = zip(table[PHOTO_ID].to_pylist(), table[PATH_BYTES].to_pylist(), strict=True)
-    return {photo: printable(path) for photo, path in pairs if photo in photo_ids}

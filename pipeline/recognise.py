@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.group import calibration
+from pipeline.known_people import photo_paths
 from pipeline.labelled import Workplace, labelled_faces, opened_library
 from pipeline.options import UsageError
 from pipeline.photo_faces import PhotoReader
@@ -26,7 +27,7 @@ from transforms.recogniser import (
     fit_confidence,
 )
 from transforms.records import printable
-from transforms.tables import BOX, EMBEDDING, FACE_ID, PATH_BYTES, PHOTO_ID, matrix
+from transforms.tables import BOX, EMBEDDING, FACE_ID, PHOTO_ID, matrix
 from transforms.verification import centred
 
 GALLERY_FILE, NAMES_FILE = "gallery.npz", "recognised.csv"
@@ -153,9 +154,7 @@ def _check_fingerprint(fingerprint: str, gallery: Gallery) -> None:
 
 
 def _of_library(library: Library) -> Iterator[AskedFaces]:
-    table = library.read_photos([PHOTO_ID, PATH_BYTES])
-    pairs = zip(table[PHOTO_ID].to_pylist(), table[PATH_BYTES].to_pylist(), strict=True)
-    paths = {photo: printable(path) for photo, path in pairs}
+    paths = photo_paths(library)
     for faces in library.iter_faces([FACE_ID, PHOTO_ID, BOX, EMBEDDING]):
         if len(faces):
             yield AskedFaces(
