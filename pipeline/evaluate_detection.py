@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -91,7 +92,7 @@ def detection(
         data=f"{len(truths):,} photos with {labelled:,} labelled faces of at least {SCORED_FROM} px that "
         "are not marked invalid",
         model=settings.name,
-        fingerprint=json.dumps(settings.describe()),
+        fingerprint=_fingerprint(settings),
         sections=[_overall(detected, subsets), *(_by_subset(d.name, subsets[d.name]) for d in detected)],
         facts={
             d.name: {
@@ -144,6 +145,11 @@ def subset_scores(d: Detected) -> dict[str, DetectionScores]:
         for value, name in enumerate(names):
             result[name] = detection_scores(photos, lowest=SCORED_FROM, having={kind: value})
     return result
+
+
+def _fingerprint(settings: MtcnnSettings) -> str:
+    text = json.dumps(settings.describe(), sort_keys=True)
+    return f"{settings.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def _row(name: str, s: DetectionScores) -> list[str]:

@@ -112,8 +112,9 @@ def _markdown(page: EvaluationPage, about: Mapping[str, str]) -> str:
             lines += [*_table(table), ""]
         lines += [f"![{escaped(plot.caption)}]({plot.name})\n" for plot in section.plots]
     if page.pictures:
-        listed = ", ".join(f"{PICTURES}/{name}" for name in page.pictures)
-        lines += ["", f"Pictures of faces, kept out of version control: {escaped(listed)}."]
+        names = list(page.pictures)
+        listed = ", ".join(names) if len(names) < 5 else f"{len(names)} from {names[0]} to {names[-1]}"
+        lines += ["", f"Pictures of faces, kept out of version control, in {PICTURES}/: {escaped(listed)}."]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -61,29 +61,38 @@ def recognise(
     if os.path.isfile(gallery_path):
         gallery, lines = read_gallery(gallery_path), list[str]()
         if threshold is not None:
-            gallery = replace(gallery, threshold=threshold)
+            gallery = replace(gallery, threshold=threshold, slope=0.0)
     else:
         gallery, lines = made_gallery(
             gallery_path, work, classifier=classifier, neighbours=neighbours, threshold=threshold
         )
+    asked = _asked(photos, work, gallery)
     checked = cross_validate(gallery)
+    known = gallery.for_faces(asked.count)
     lines += [
         f"{len(gallery.names):,} people with {len(gallery.person):,} faces; {gallery.classifier}, accepted "
-        f"from a similarity of {gallery.threshold:.3f}",
-        f"cross-validated: of {checked.asked:,} faces of known people {100 * checked.right:.1f} % named "
-        f"rightly, {100 * checked.wrong:.1f} % wrongly, {100 * checked.unknown:.1f} % called unknown; of "
-        f"{checked.strangers:,} faces of strangers {100 * checked.accepted:.1f} % taken for somebody",
+        f"from a similarity of {known.threshold:.3f}",
+        f"cross-validated at {gallery.threshold:.3f}: of {checked.asked:,} faces of known people "
+        f"{100 * checked.right:.1f} % named rightly, {100 * checked.wrong:.1f} % wrongly, "
+        f"{100 * checked.unknown:.1f} % called unknown; of {checked.strangers:,} faces of people held out as "
+        f"strangers {100 * checked.accepted:.1f} % taken for somebody",
     ]
-    total = known = 0
+    total = named = 0
     rows = []
-    for asked in _asked(photos, work, gallery):
-        found, similarity, most_like = gallery.recognise(centred(asked.vectors, gallery.centre))
-        total, known = total + len(found), known + int((found != UNKNOWN).sum())
-        rows += _rows(asked, gallery, found, similarity, most_like)
+    for part in asked.parts:
+        found, similarity, most_like = known.recognise(centred(part.vectors, gallery.centre))
+        total, named = total + len(found), named + int((found != UNKNOWN).sum())
+        rows += _rows(part, known, found, similarity, most_like)
     path = storage.join(work.out, NAMES_FILE)
     storage.write_bytes(path, _csv(rows))
-    lines.append(f"{total:,} faces: {known:,} named, {total - known:,} unknown. Written to {path}")
-    facts = {"faces": total, "named": known, "cross_validation": asdict(checked), "file": path}
+    lines.append(f"{total:,} faces: {named:,} named, {total - named:,} unknown. Written to {path}")
+    facts = {
+        "faces": total,
+        "named": named,
+        "threshold": known.threshold,
+        "cross_validation": asdict(checked),
+        "file": path,
+    }
     return lines, facts
 
 
@@ -103,6 +112,7 @@ def made_gallery(
         fingerprint=str(library.info().fingerprint),
         classifier=classifier,
         neighbours=neighbours,
+        slope=known.thresholds[DEFAULT].slope if threshold is None else 0.0,
     ).trained()
     path = storage.join(work.out, GALLERY_FILE)
     storage.write_bytes(path, gallery.to_bytes())
@@ -125,13 +135,21 @@ def read_gallery(path: str) -> Gallery:
         ) from error
 
 
-def _asked(photos: str, work: Workplace, gallery: Gallery) -> Iterator[AskedFaces]:
+@dataclass(frozen=True)
+class _Asked:
+    """How many faces there are, and they themselves, some at a time."""
+
+    count: int
+    parts: Iterable[AskedFaces]
+
+
+def _asked(photos: str, work: Workplace, gallery: Gallery) -> _Asked:
     if os.path.isfile(photos):
-        yield _of_one_photo(photos, work, gallery)
-        return
+        faces = _of_one_photo(photos, work, gallery)
+        return _Asked(len(faces.paths), [faces])
     library = opened_library(photos, work, name="photos")
     _check_fingerprint(str(library.info().fingerprint), gallery)
-    yield from _of_library(library)
+    return _Asked(len(library.read_faces([FACE_ID])), _of_library(library))
 
 
 def _of_one_photo(path: str, work: Workplace, gallery: Gallery) -> AskedFaces:

@@ -27,8 +27,9 @@ _FORMAT = "albumen gallery 1"
 class Gallery:
     """Known people, and how their faces are told apart.
 
-    `names` of p people; `vectors` float32[n, d], centred unit vectors, and `person` int64[n] whose they are;
-    `threshold` on cosine; `centre` float32[d] that was taken away; `fingerprint` of how vectors are made;
+    `names` of p people; `vectors` float32[n, d], centred unit vectors, and `person` int64[n] whose they
+    are; `threshold` on cosine, and `slope`, by how much it grows with the decimal logarithm of the number of
+    faces compared (see `for_faces`); `centre` float32[d] that was taken away; `fingerprint` of how vectors are made;
     `neighbours` asked; for support vector machines `weights` float32[p, d] and `bias` float32[p].
     """
 
@@ -40,6 +41,7 @@ class Gallery:
     fingerprint: str
     classifier: str = NEAREST
     neighbours: int = 5
+    slope: float = 0.0
     weights: np.ndarray | None = None
     bias: np.ndarray | None = None
 
@@ -58,6 +60,16 @@ class Gallery:
         else:
             weights[machine.classes_], bias[machine.classes_] = machine.coef_, machine.intercept_
         return replace(self, weights=weights, bias=bias)
+
+    def for_faces(self, count: int) -> Gallery:
+        """With the threshold for asking about `count` faces.
+
+        The more pairs of strangers there are, the more alike some of them are by chance. Grouping n faces
+        compares n²/2 pairs, asking a gallery of m faces about n compares m·n: as many as grouping √(2·m·n).
+        The threshold is never below that for the gallery's own size.
+        """
+        grow = math.log10(max(2 * count / max(1, len(self.person)), 1)) / 2
+        return replace(self, threshold=min(self.threshold + self.slope * grow, 1.0), slope=0.0)
 
     def recognise(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(int64[m] person or `UNKNOWN`, float32[m] similarity, int64[m] the person it is most like).
@@ -89,6 +101,7 @@ class Gallery:
             fingerprint=np.array(self.fingerprint),
             classifier=np.array(self.classifier),
             neighbours=np.array(self.neighbours),
+            slope=np.array(self.slope),
             weights=none if self.weights is None else self.weights,
             bias=none if self.bias is None else self.bias,
         )
@@ -110,6 +123,7 @@ class Gallery:
                     fingerprint=str(file["fingerprint"]),
                     classifier=str(file["classifier"]),
                     neighbours=int(file["neighbours"]),
+                    slope=float(file["slope"]),
                     weights=file["weights"] if file["weights"].size else None,
                     bias=file["bias"] if file["bias"].size else None,
                 )
@@ -123,7 +137,8 @@ class Gallery:
     def _check(self) -> None:
         count, d = len(self.person), len(self.centre)
         people = len(self.names)
-        fits = self.vectors.shape == (count, d) and count > 0 and math.isfinite(self.threshold)
+        fits = self.vectors.shape == (count, d) and count > 0
+        fits = fits and math.isfinite(self.threshold) and math.isfinite(self.slope)
         fits = fits and self.person.min() >= 0 and self.person.max() < people and self.neighbours > 0
         if self.weights is not None:
             fits = fits and self.weights.shape == (people, d) and self.bias is not None

@@ -59,6 +59,14 @@ def test_the_nearest_faces_vote() -> None:
     assert replace(known, neighbours=99).recognise(asked)[0].tolist() == [1]
 
 
+def test_the_more_faces_are_asked_about_the_stricter() -> None:
+    known = replace(gallery(), slope=0.06)  # of 30 faces, threshold 0.6
+    assert known.for_faces(1).threshold == known.for_faces(15).threshold == 0.6
+    assert known.for_faces(1500).threshold == pytest.approx(0.6 + 0.06)
+    assert known.for_faces(10**9).threshold <= 1
+    assert replace(known, slope=0.0).for_faces(10**6).threshold == 0.6, "one that was given stays"
+
+
 def test_nobody_asked_is_nobody_named() -> None:
     found, similarity, _ = gallery().recognise(np.zeros((0, D), np.float32))
     assert len(found) == len(similarity) == 0
