@@ -127,7 +127,11 @@ def _measured(name: str, value: int, reached: float, vectors: np.ndarray, faces:
     return Condition(name, value, reached, pairs.at[FAR].val, val_intervals(pairs)[FAR])
 
 
-_NOTE = "VAL at FAR 1e-3 with 95 % intervals over drawings of people; the paper's on its own hold-out set."
+_NOTE = (
+    "VAL at FAR 1e-3 with 95 % intervals over drawings of people; the paper's on its own hold-out set. "
+    "Faces are found and aligned in the photograph as it is: only what the network sees is changed, in "
+    "both faces of a pair."
+)
 
 
 def _quality_section(base: Condition, rows: list[Condition]) -> Section:

@@ -28,9 +28,10 @@ class Gallery:
     """Known people, and how their faces are told apart.
 
     `names` of p people; `vectors` float32[n, d], centred unit vectors, and `person` int64[n] whose they
-    are; `threshold` on cosine, and `slope`, by how much it grows with the decimal logarithm of the number of
-    faces compared (see `for_faces`); `centre` float32[d] that was taken away; `fingerprint` of how vectors are made;
-    `neighbours` asked; for support vector machines `weights` float32[p, d] and `bias` float32[p].
+    are; `threshold` on cosine, and `slope`, by how much it grows with the decimal logarithm of the number
+    of faces compared (see `for_faces`); `centre` float32[d] that was taken away; `fingerprint` of how
+    vectors are made; `neighbours` asked; for support vector machines `weights` float32[p, d] and `bias`
+    float32[p].
     """
 
     names: Sequence[str]
