@@ -168,7 +168,14 @@ def line_plot(
         for number, line in enumerate(lines):
             colour = _COLOURS[number % len(_COLOURS)]
             marker = "o" if line.marked else None
-            axes.plot(line.x, line.y, color=colour, label=line.label, linewidth=1.6, marker=marker)
+            axes.plot(
+                line.x,
+                line.y,
+                color=colour,
+                label=line.label.replace("$", r"\$"),
+                linewidth=1.6,
+                marker=marker,
+            )
             if line.low is not None and line.high is not None:
                 axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.15, linewidth=0)
         if log_x:

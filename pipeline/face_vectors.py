@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -27,7 +29,6 @@ from transforms.library import LibraryError
 from transforms.records import printable
 
 _CHUNK = 512
-_THREADS = 2
 _FOLDER = "vectors"
 
 
@@ -39,18 +40,28 @@ class FaceVectors:
         self._roots = faces.library.info().roots
         self.spec = spec_of(faces.library, work.embedder)
         self._embedder: Embedder | None = None
+        self._lock = threading.Lock()
+        prepare_pillow()
 
     def embed(self, view: FaceView) -> np.ndarray:
         """float32[n, d] unit vectors of every face as `view` has it, whether or not the library holds the
         mean with mirror images. Raises LibraryError where a photo can't be read any more."""
         if view == FaceView() and not self.spec.mirror:
             return self._faces.vectors
-        faces, parts = self._faces, []
-        with ProgressLine(len(faces), quiet=self._work.quiet) as line:
-            for start in range(0, len(faces), _CHUNK):
-                rows = range(start, min(start + _CHUNK, len(faces)))
-                parts.append(self._chunk(view, rows))
-                line.update(done=rows.stop, faces=rows.stop, errors=0)
+        count = len(self._faces)
+        chunks = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+        parts = []
+        # A thread a core, each with one math thread: two cores for one small batch wait for each other.
+        threads = ThreadPoolExecutor(_cores(), initializer=_one_math_thread)
+        try:
+            with ProgressLine(count, quiet=self._work.quiet) as line:
+                for rows, part in zip(
+                    chunks, threads.map(lambda c: self._chunk(view, c), chunks), strict=True
+                ):
+                    parts.append(part)
+                    line.update(done=rows.stop, faces=rows.stop, errors=0)
+        finally:
+            threads.shutdown(cancel_futures=True)
         return np.concatenate(parts)
 
     def mirrored(self, view: FaceView) -> np.ndarray:
@@ -71,17 +82,13 @@ class FaceVectors:
 
     def crops(self, rows: Iterator[int] | range, view: FaceView = FaceView()) -> np.ndarray:
         """uint8[m, size, size, 3]: the crops of some of the faces."""
-        prepare_pillow()
-        with ThreadPoolExecutor(_THREADS) as threads:
-            return np.stack(list(threads.map(lambda row: self._crop(row, view), rows)))
+        return np.stack([self._crop(row, view) for row in rows])
 
     def _chunk(self, view: FaceView, rows: range) -> np.ndarray:
         path = self._path(view, rows)
         if storage.exists(path):
             return np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False)
-        if self._embedder is None:
-            self._embedder = self._load()
-        vectors = self._embedder.embed(self.crops(rows, view))
+        vectors = self._loaded().embed(self.crops(rows, view))
         file = io.BytesIO()
         np.save(file, vectors, allow_pickle=False)
         storage.write_bytes(path, file.getvalue())
@@ -95,12 +102,15 @@ class FaceVectors:
         name = hashlib.sha256(text.encode()).hexdigest()[:32]
         return storage.join(self._work.out, _FOLDER, view.name, f"{name}.npy")
 
-    def _load(self) -> Embedder:
-        from models.engine import default_device
+    def _loaded(self) -> Embedder:
+        with self._lock:
+            if self._embedder is None:
+                from models.engine import default_device
 
-        name = self._work.embedder if self.spec.name == ONNX_PREFIX.rstrip(":") else self.spec.name
-        assert name is not None  # spec_of has seen to that
-        return load_embedder(name, device=default_device())
+                name = self._work.embedder if self.spec.name == ONNX_PREFIX.rstrip(":") else self.spec.name
+                assert name is not None  # spec_of has seen to that
+                self._embedder = load_embedder(name, device=default_device())
+            return self._embedder
 
     def _crop(self, row: int, view: FaceView) -> np.ndarray:
         root, path = self._faces.files[row]
@@ -115,3 +125,16 @@ class FaceVectors:
         box, points = self._faces.boxes[row], self._faces.landmarks[row]
         geometry, size = self.spec.geometry, self.spec.size
         return view_crop(photo, view, box=box, landmarks=points, geometry=geometry, size=size)
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        return os.cpu_count() or 1
+
+
+def _one_math_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-_ROWS = 512
+_ROWS, _COLUMNS = 512, 16_384
 BINS_PER_UNIT = 10_000
 _BINS = 4 * BINS_PER_UNIT + 1  # squared distances of unit vectors lie in 0 to 4
 # For each FAR so many of the nearest pairs of two people are drawn, up to a multiple of that FAR (all of
@@ -182,8 +182,10 @@ def _blocks(
 
 
 def _raw_blocks(vectors: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Every pair at least once: (rows int[r], columns int[c], squared distances float32[r, c])."""
     for start in range(0, len(vectors), _ROWS):
         rows = np.arange(start, min(start + _ROWS, len(vectors)))
-        products = vectors[rows] @ vectors[start:].T
-        distances = np.clip(2 - 2 * products.astype(np.float32, copy=False), 0, 4)
-        yield rows, np.arange(start, len(vectors)), distances
+        for left in range(start, len(vectors), _COLUMNS):
+            columns = np.arange(left, min(left + _COLUMNS, len(vectors)))
+            products = vectors[start : start + _ROWS] @ vectors[left : left + _COLUMNS].T
+            yield rows, columns, np.clip(2 - 2 * products.astype(np.float32, copy=False), 0, 4)
