@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipeline.known_people import known_people, photo_paths
+from pipeline.known_people import how_grouped, people_of, photo_paths
 from pipeline.labelled import Workplace
 from pipeline.options import UsageError
 from transforms import storage
@@ -28,20 +30,22 @@ def show(
     face_ids, vectors = drawn_faces(library, most, seed)
     if not face_ids:
         raise LibraryError(f"{library.path} holds no faces: albumen index ARCHIVE {library.path}")
-    known = known_people(library, vectors.shape[1])
     try:
-        points = layout(centred(vectors, known.centre), method=method, seed=seed)
+        vectors = centred(vectors, how_grouped(library, vectors.shape[1]).centre)
+        points = layout(vectors, method=method, seed=seed)
     except ImportError as error:
         raise UsageError(
             f"{method} needs {error.name}: pip install 'albumen[umap]', or --method tsne"
         ) from error
-    thumbs = _thumbs(library, set(face_ids))
-    paths = photo_paths(library)
-    faces = []
-    for face in face_ids:
-        person = known.person_of.get(face)
-        name = known.names.get(person) or person if person is not None else None
-        faces.append(MapFace(name, paths.get(face.rpartition(":")[0], ""), thumbs.get(face)))
+    thumbs, paths = _thumbs(library, face_ids), photo_paths(library, face_ids)
+    person_of, names = people_of(library, face_ids)
+    people = [person_of.get(face) for face in face_ids]
+    faces = [
+        MapFace(
+            names.get(person, person) if person is not None else None, paths.get(face, ""), thumbs.get(face)
+        )
+        for face, person in zip(face_ids, people, strict=True)
+    ]
     shown = "" if len(face_ids) < most else ", drawn at random"
     facts = [
         f"{len(faces):,} faces{shown}, by {method}, seed {seed}; fingerprint {library.info().fingerprint}.",
@@ -58,23 +62,22 @@ def show(
 
 def drawn_faces(library: Library, most: int, seed: int) -> tuple[list[str], np.ndarray]:
     """(face_ids, float32[m, d] vectors) of at most `most` faces, each as likely as any other."""
-    ids = library.read_faces([FACE_ID])[FACE_ID].to_pylist()
+    ids = library.read_faces([FACE_ID])[FACE_ID]
     chosen = np.random.default_rng(seed).choice(len(ids), min(most, len(ids)), replace=False)
-    wanted = {ids[k] for k in chosen.tolist()}
+    wanted = ids.take(chosen).combine_chunks()
     kept, parts = [], []
     for table in library.iter_faces([FACE_ID, EMBEDDING]):
-        rows = [k for k, face in enumerate(table[FACE_ID].to_pylist()) if face in wanted]
-        if rows:
-            part = table.take(rows)
+        part = table.filter(pc.is_in(table[FACE_ID], value_set=wanted))
+        if len(part):
             kept += part[FACE_ID].to_pylist()
             parts.append(matrix(part[EMBEDDING]))
     return kept, np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
 
 
-def _thumbs(library: Library, wanted: set[str]) -> dict[str, bytes]:
+def _thumbs(library: Library, face_ids: list[str]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
+    wanted = pa.array(face_ids, pa.string())
     for table in library.iter_thumbs():
-        for k, face in enumerate(table[FACE_ID].to_pylist()):
-            if face in wanted:
-                found.setdefault(face, table[JPEG][k].as_py())
+        part = table.filter(pc.is_in(table[FACE_ID], value_set=wanted))
+        found |= dict(zip(part[FACE_ID].to_pylist(), part[JPEG].to_pylist(), strict=True))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.known_people import known_people, photo_paths
+from pipeline.known_people import how_grouped, people_of, photo_paths
 from pipeline.labelled import is_library
 from pipeline.photo_faces import PhotoReader, place, with_faces
 from transforms.library import Library, LibraryError
@@ -27,34 +27,36 @@ def find(
     library = Library.open(library_path)
     reader = PhotoReader.for_library(library, embedder)
     found = with_faces(reader, photo)
-    known = known_people(library, found.vectors.shape[1])
-    nearest, total = nearest_faces(library, found.vectors, known.centre, k=_NEIGHBOURS)
-    threshold = known.threshold
-    paths = photo_paths(library)
+    grouped = how_grouped(library, found.vectors.shape[1])
+    nearest, total = nearest_faces(library, found.vectors, grouped.centre, k=_NEIGHBOURS)
+    threshold = grouped.threshold
+    neighbours = {face for near in nearest for face, _ in near}
+    person_of, names = people_of(library, neighbours)
+    paths = photo_paths(library, neighbours)
     lines, facts = [f"faces in {found.name}: {len(found.faces)}; in the library: {total:,}"], []
     for face, near in zip(found.faces, nearest, strict=True):
-        people = person_fits([(known.person_of.get(f), s) for f, s in near])[:count]
+        people = person_fits([(person_of.get(f), s) for f, s in near])[:count]
         lines.append(place(face) + ":")
         for person, fit in people:
             sure = fit_confidence(fit, threshold)
             lines.append(
-                f"  {known.names.get(person) or person}: confidence {100 * sure:.0f} %, similarity {fit:.3f}"
+                f"  {names.get(person) or person}: confidence {100 * sure:.0f} %, similarity {fit:.3f}"
             )
         if not people or people[0][1] < threshold:
             lines.append(f"  nobody known: no person reaches the similarity {threshold:.3f}")
         for other, similarity in near[:count]:
-            where = paths.get(other.rpartition(":")[0], "?")
+            where = paths.get(other, "?")
             lines.append(f"  face {other.rpartition(':')[2]} of {where}: similarity {similarity:.3f}")
         facts.append(
             {
                 "box": [round(float(v), 1) for v in face.box],
                 "people": [
-                    {"person_id": p, "name": known.names.get(p), "similarity": s,
+                    {"person_id": p, "name": names.get(p), "similarity": s,
                      "confidence": fit_confidence(s, threshold)}
                     for p, s in people
                 ],
                 "faces": [
-                    {"face_id": f, "path": paths.get(f.rpartition(":")[0]), "similarity": s}
+                    {"face_id": f, "path": paths.get(f), "similarity": s}
                     for f, s in near[:count]
                 ],
             }

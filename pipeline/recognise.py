@@ -27,7 +27,7 @@ from transforms.recogniser import (
     fit_confidence,
 )
 from transforms.records import printable
-from transforms.tables import BOX, EMBEDDING, FACE_ID, PHOTO_ID, matrix
+from transforms.tables import BOX, EMBEDDING, FACE_ID, matrix
 from transforms.verification import centred
 
 GALLERY_FILE, NAMES_FILE = "gallery.npz", "recognised.csv"
@@ -39,7 +39,7 @@ class AskedFaces:
     """Faces to be named: path of the photo and number in it, box float32[n, 4], vectors float32[n, d]."""
 
     paths: list[str]
-    numbers: list[str]
+    numbers: list[int]
     boxes: np.ndarray
     vectors: np.ndarray
 
@@ -159,7 +159,7 @@ def _of_one_photo(path: str, work: Workplace, gallery: Gallery) -> AskedFaces:
     found = reader.read(path)
     _check_fingerprint(fingerprint(reader.detector.describe(), reader.spec.describe()), gallery)
     boxes = np.array([face.box for face in found.faces], np.float32).reshape(-1, 4)
-    return AskedFaces([found.name] * len(boxes), [str(k) for k in range(len(boxes))], boxes, found.vectors)
+    return AskedFaces([found.name] * len(boxes), list(range(len(boxes))), boxes, found.vectors)
 
 
 def _check_fingerprint(fingerprint: str, gallery: Gallery) -> None:
@@ -172,20 +172,21 @@ def _check_fingerprint(fingerprint: str, gallery: Gallery) -> None:
 
 
 def _of_library(library: Library) -> Iterator[AskedFaces]:
-    paths = photo_paths(library)
-    for faces in library.iter_faces([FACE_ID, PHOTO_ID, BOX, EMBEDDING]):
+    for faces in library.iter_faces([FACE_ID, BOX, EMBEDDING]):
         if len(faces):
+            ids = faces[FACE_ID].to_pylist()
+            paths = photo_paths(library, ids)
             yield AskedFaces(
-                [paths.get(photo, "") for photo in faces[PHOTO_ID].to_pylist()],
-                [face.rpartition(":")[2] for face in faces[FACE_ID].to_pylist()],
-                matrix(faces[BOX]),
-                matrix(faces[EMBEDDING]),
+                paths=[paths.get(face, "") for face in ids],
+                numbers=[int(face.rpartition(":")[2]) for face in ids],
+                boxes=matrix(faces[BOX]),
+                vectors=matrix(faces[EMBEDDING]),
             )
 
 
 def _rows(
     asked: AskedFaces, gallery: Gallery, found: np.ndarray, similarity: np.ndarray, most_like: np.ndarray
-) -> list[tuple[object, ...]]:
+) -> list[tuple]:
     rows = []
     for k, person in enumerate(found.tolist()):
         box = [round(float(v), 1) for v in asked.boxes[k]]
@@ -198,11 +199,11 @@ def _rows(
     return rows
 
 
-def _csv(rows: list[tuple[object, ...]]) -> bytes:
+def _csv(rows: list[tuple]) -> bytes:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    for row in sorted(rows, key=lambda r: (str(r[0]), str(r[1]))):
+    for row in sorted(rows, key=lambda r: r[:2]):
         writer.writerow([_harmless(v) for v in row])
     return file.getvalue().encode("utf-8", "backslashreplace")
 

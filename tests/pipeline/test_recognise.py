@@ -76,8 +76,8 @@ def test_a_gallery_names_known_people_and_a_library_finds_them(archive: Path, wo
 
 
 def test_a_spreadsheet_takes_no_name_for_a_formula() -> None:
-    text = _csv([("b.jpg", "0", "=1+1"), ("@a.jpg", "1", "Ann")]).decode()
-    assert text.splitlines()[1:] == ["'@a.jpg,1,Ann", "b.jpg,0,'=1+1"]
+    text = _csv([("b.jpg", 10, "=1+1"), ("b.jpg", 2, "Bob"), ("@a.jpg", 1, "Ann")]).decode()
+    assert text.splitlines()[1:] == ["'@a.jpg,1,Ann", "b.jpg,2,Bob", "b.jpg,10,'=1+1"]
 
 
 def test_a_file_that_is_no_gallery_is_named(archive: Path, work: Workplace) -> None:
