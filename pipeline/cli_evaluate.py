@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from click.core import ParameterSource
 
 from pipeline import commands
 from pipeline.cli_base import (
@@ -30,6 +31,7 @@ _page_options = option_set(
     ),
     output_options,
 )
+_UNSHOWN = ("quiet", "as_json")
 _folder = click.argument("folder", type=click.Path(exists=True, file_okay=False))
 _labels = click.option(
     "--labels",
@@ -54,23 +56,26 @@ def _work(out: str, embedder: str | None, quiet: bool) -> Workplace:
 
 def shown_command(context: click.Context) -> str:
     """The command line with the names of its arguments in place of this machine's files and folders."""
-    words = [context.command_path.split(" ", 1)[-1]]
-    words[0] = f"albumen {words[0]}"
+    words = ["albumen " + context.command_path.partition(" ")[2]]
     for parameter in context.command.params:
         name = parameter.name or ""
         value = context.params.get(name)
         if isinstance(parameter, click.Argument):
-            words.append("LIBRARY" if is_library(str(value)) else parameter.human_readable_name.upper())
-        elif name not in ("quiet", "as_json") and context.get_parameter_source(name) is not None:
-            if context.get_parameter_source(name) != click.core.ParameterSource.COMMANDLINE:
-                continue
-            shown = f"onnx:{'FILE'}" if name == "embedder" and str(value).startswith("onnx:") else str(value)
-            if isinstance(parameter.type, click.Path) or name == "out":
-                shown = name.upper()
-            words += (
-                [parameter.opts[0]] if getattr(parameter, "is_flag", False) else [parameter.opts[0], shown]
-            )
+            if value is not None:
+                words.append("LIBRARY" if is_library(str(value)) else name.upper())
+        elif context.get_parameter_source(name) == ParameterSource.COMMANDLINE and name not in _UNSHOWN:
+            for one in value if isinstance(value, tuple) else (value,):
+                words.append(parameter.opts[0])
+                if one is not True:
+                    words.append(_shown_value(parameter, str(one)))
     return " ".join(words)
+
+
+def _shown_value(parameter: click.Parameter, value: str) -> str:
+    name = parameter.name or ""
+    if isinstance(parameter.type, click.Path) or name == "out":
+        return name.upper()
+    return "onnx:FILE" if value.startswith("onnx:") else value
 
 
 @evaluate.command("lfw")

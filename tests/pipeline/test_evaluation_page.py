@@ -89,7 +89,7 @@ def test_the_command_line_is_shown_without_this_machines_folders(tmp_path: Path)
     @click.option("--labels", type=click.Path())
     @click.option("--out", default="evaluation")
     @click.option("--embedder")
-    @click.option("--faces", type=int, default=5)
+    @click.option("--faces", type=int, multiple=True)
     @click.option("--measured", is_flag=True)
     @click.option("--quiet", is_flag=True)
     def command(**_) -> None:
@@ -99,12 +99,13 @@ def test_the_command_line_is_shown_without_this_machines_folders(tmp_path: Path)
     secret = str(tmp_path / "secret")
     given = [
         *("try", secret, "--labels", secret, "--out", secret, "--embedder", f"onnx:{secret}"),
-        *("--faces", "7", "--measured", "--quiet"),
+        *("--faces", "7", "--faces", "8", "--measured", "--quiet"),
     ]
     result = CliRunner().invoke(group, given, prog_name="albumen evaluate", catch_exceptions=False)
     assert result.exit_code == 0
     assert said == [
-        "albumen evaluate try FOLDER --labels LABELS --out OUT --embedder onnx:FILE --faces 7 --measured"
+        "albumen evaluate try FOLDER --labels LABELS --out OUT --embedder onnx:FILE "
+        "--faces 7 --faces 8 --measured"
     ]
     CliRunner().invoke(group, ["try", secret], prog_name="albumen evaluate", catch_exceptions=False)
     assert said[1] == "albumen evaluate try FOLDER"
