@@ -141,8 +141,8 @@ def _quality_section(base: Condition, rows: list[Condition]) -> Section:
         "The photograph around the face is compressed once more; what it lost before, when it was taken and "
         "published, is not undone, so high qualities here are not those of an untouched photograph."
     )
-    lines = [_line("Albumen", rows), Line("FaceNet", *_points(_PAPER_QUALITY), marked=True)]
-    plot = line_plot(lines, x="JPEG quality", y="VAL at FAR 1e-3", y_range=(0, 1.01))
+    lines = [_line("Albumen", rows), Line("FaceNet, on its own data", *_points(_PAPER_QUALITY), marked=True)]
+    plot = line_plot(lines, x="JPEG quality", y="VAL at FAR 1e-3", y_range=(0, 1.01), x_ticks=QUALITIES)
     return Section(
         "JPEG quality",
         [text],
@@ -172,8 +172,10 @@ def _size_section(
         "and never enlarged, so these data end at their own size: a row that fewer than half of the faces "
         "reach is not measured."
     )
-    lines = [_line("Albumen", rows), Line("FaceNet", *_points(_PAPER_SIZE), marked=True)]
-    plot = line_plot(lines, x="pixels of the face", y="VAL at FAR 1e-3", log_x=True, y_range=(0, 1.01))
+    lines = [_line("Albumen", rows), Line("FaceNet, on its own data", *_points(_PAPER_SIZE), marked=True)]
+    plot = line_plot(
+        lines, x="pixels of the face", y="VAL at FAR 1e-3", log_x=True, y_range=(0, 1.01), x_ticks=SIZES
+    )
     return Section(
         "Size of the face",
         [text],

@@ -155,9 +155,15 @@ class Line:
 
 
 def line_plot(
-    lines: Sequence[Line], *, x: str, y: str, log_x: bool = False, x_range: tuple[float, float] | None = None,
+    lines: Sequence[Line],
+    *,
+    x: str,
+    y: str,
+    log_x: bool = False,
+    x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
-) -> bytes:  # fmt: skip
+    x_ticks: Sequence[int] | None = None,
+) -> bytes:
     """An SVG with one curve per line. The same values give the same bytes."""
     figure_class = _figure()
     import matplotlib
@@ -180,6 +186,9 @@ def line_plot(
                 axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.15, linewidth=0)
         if log_x:
             axes.set_xscale("log")
+        if x_ticks:
+            axes.minorticks_off()
+            axes.set_xticks(x_ticks, [f"{tick:,}" for tick in x_ticks])
         if x_range:
             axes.set_xlim(*x_range)
         if y_range:
