@@ -18,7 +18,7 @@ setup(
     packages=["pipeline", "transforms", "models"],
     package_data={
         "transforms": ["templates/*"],
-        "models": ["calibrations/*.json"],
+        "models": ["calibrations/*.json", "same_person/*.json"],
     },
     install_requires=[
         "apache-beam>=2.70,<3",
@@ -48,6 +48,10 @@ setup(
     extras_require={
         "onnx": ["onnxruntime>=1.17"],
         "demo": ["matplotlib>=3.8", "scikit-image>=0.22"],
+        "evaluate": ["matplotlib>=3.8"],
+        # Video files for `evaluate videos`; brings its own decoder, nothing else of the system is needed.
+        "videos": ["av>=12"],
+        "umap": ["umap-learn>=0.5.6"],
         "test": [
             "pytest>=8",
             "hypothesis>=6.100",

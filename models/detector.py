@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -52,12 +52,18 @@ class MtcnnSettings:
     the pyramid factor are facenet-pytorch's.
     """
 
-    min_face: float = 24
+    min_face: float = 24.0  # with a point, as the command line gives it: fingerprints are made of text
     working_side: int = 1280
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
     pyramid_factor: float = 0.709
 
     name = "mtcnn"
+
+    @classmethod
+    def described(cls, description: Mapping[str, Any]) -> MtcnnSettings:
+        """The settings that `describe` wrote down."""
+        values = {f.name: description[f.name] for f in fields(cls)}
+        return cls(**{**values, "thresholds": tuple(values["thresholds"])})
 
     def describe(self) -> dict[str, object]:
         """The settings as plain values, for fingerprints."""

@@ -6,6 +6,7 @@ call cost it up to three times as much, so the last batch is filled up instead.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,10 +34,15 @@ class OpenVinoNetwork:
         compiled = core.compile_model(network, "CPU", settings)
         self._request = compiled.create_infer_request()
         self._buffer: np.ndarray = np.zeros(shape, dtype)
+        self._lock = threading.Lock()
         self._shapes = [tuple(output.shape)[1:] for output in compiled.outputs]
 
     def __call__(self, inputs: np.ndarray) -> list[np.ndarray]:
         """float32[n, …] outputs for inputs[n, …]; n may be any number."""
+        with self._lock:  # one request, one buffer
+            return self._run(inputs)
+
+    def _run(self, inputs: np.ndarray) -> list[np.ndarray]:
         outputs = [np.empty((len(inputs), *shape), np.float32) for shape in self._shapes]
         batch = len(self._buffer)
         for start in range(0, len(inputs), batch):

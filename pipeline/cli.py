@@ -13,6 +13,8 @@ from pipeline.cli_base import output_options as _output_options
 from pipeline.cli_base import print_result as _print
 from pipeline.cli_base import reported as _reported
 from pipeline.cli_bench import bench
+from pipeline.cli_evaluate import evaluate
+from pipeline.cli_recognise import PEOPLE_COMMANDS
 from pipeline.options import IndexOptions, parse_until
 
 
@@ -184,55 +186,9 @@ def report_command(library, out, as_json, quiet) -> None:
     _print(commands.report(library, out=out, quiet=quiet), as_json, quiet)
 
 
-@main.group("evaluate", cls=_Group)
-def evaluate() -> None:
-    """Measure how well faces are found, told apart and grouped."""
-
-
-@evaluate.command("lfw")
-@_library
-@click.argument("pairs", type=click.Path(exists=True, dir_okay=False))
-@_output_options
-@_reported
-def evaluate_lfw(library, pairs, as_json, quiet) -> None:
-    """Verification on LFW, indexed in LIBRARY: accuracy over the PAIRS file, VAL at FAR over all pairs."""
-    _print(commands.evaluate_lfw(library, pairs), as_json, quiet)
-
-
-@evaluate.command("clusters")
-@_library
-@_output_options
-@_reported
-def evaluate_clusters(library, as_json, quiet) -> None:
-    """Score the people of LIBRARY against its archive's folders, one a person (as in LFW).
-
-    The labelled face of a photo is the one that covers its centre. Ungrouped faces count as people
-    of their own.
-    """
-    _print(commands.evaluate_clusters(library), as_json, quiet)
-
-
-@evaluate.command("calibrate")
-@_library
-@click.argument("out", type=click.Path(exists=True, file_okay=False))
-@_output_options
-@_reported
-def evaluate_calibrate(library, out, as_json, quiet) -> None:
-    """Learn centre and thresholds of an embedder from one half of LFW's people, indexed in LIBRARY.
-
-    The result is a file in the folder OUT.
-    """
-    _print(commands.calibrate(library, out), as_json, quiet)
-
-
-@evaluate.command("detection")
-@click.argument("photos", type=click.Path(exists=True, file_okay=False))
-@click.argument("boxes", type=click.Path(exists=True, dir_okay=False))
-@_output_options
-@_reported
-def evaluate_detection(photos, boxes, as_json, quiet) -> None:
-    """Recall and precision on labelled boxes (WIDER FACE), beside facenet-pytorch's own MTCNN."""
-    _print(commands.evaluate_detection(photos, boxes), as_json, quiet)
+main.add_command(evaluate)
+for _command in PEOPLE_COMMANDS:
+    main.add_command(_command)
 
 
 main.add_command(bench)

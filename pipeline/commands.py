@@ -100,13 +100,6 @@ def report(library: str, *, out: str | None, quiet: bool) -> Result:
         return Result(*_reported(write_report(opened), opened.file(REPORT)))
 
 
-def evaluate_lfw(library: str, pairs: str) -> Result:
-    """Verification on LFW."""
-    from pipeline.evaluate import lfw
-
-    return Result(*lfw(Library.open(library), pairs))
-
-
 def evaluate_clusters(library: str) -> Result:
     """Grouping against folders."""
     from pipeline.evaluate import clusters
@@ -119,13 +112,6 @@ def calibrate(library: str, out: str) -> Result:
     from pipeline.calibrate import calibrate as learn
 
     return Result(*learn(Library.open(library), out))
-
-
-def evaluate_detection(photos: str, boxes: str) -> Result:
-    """Detection against boxes."""
-    from pipeline.evaluate_detection import detection
-
-    return Result(*detection(photos, boxes))
 
 
 def bench_index(folders: Sequence[str], *, count: int, turns: int, precision: str, workers: int) -> Result:

@@ -1,4 +1,4 @@
-"""``albumen evaluate lfw`` and ``clusters``: how well faces of a labelled archive are told apart.
+"""``albumen evaluate clusters``: how well the people of a labelled archive are grouped.
 
 The archive has a folder per person, as LFW does. The labelled face of a photo is the one whose box
 covers the photo's centre, the nearest to it where several do, and a photo without one counts as a
@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 
-from pipeline.group import calibration
 from transforms.clustering_scores import ClusteringScores, clustering_scores
 from transforms.library import Library, LibraryError
 from transforms.records import ERROR, NO_FACE, OK
@@ -30,17 +28,6 @@ from transforms.tables import (
     WIDTH,
     matrix,
 )
-from transforms.verification import (
-    centred,
-    fold_accuracy,
-    limit_per_person,
-    pair_distances,
-    read_pairs,
-    val_at_far,
-)
-
-_FARS = (1e-3, 1e-4, 1e-5)
-_MOST_PHOTOS = 20
 
 
 @dataclass(frozen=True)
@@ -91,62 +78,6 @@ def _at_centre(boxes: np.ndarray, rows: list[int], centre: np.ndarray) -> int:
     return min(
         inside, key=lambda r: float(np.abs(boxes[r].reshape(2, 2).mean(axis=0) - centre).sum()), default=-1
     )
-
-
-def lfw(library: Library, pairs_file: str) -> tuple[list[str], dict[str, object]]:
-    """LFW's protocol on an indexed library: 10-fold accuracy and VAL at FAR, raw and centred."""
-    labelled = labelled_faces(library, embeddings=True)
-    assert labelled.embeddings is not None
-    centre = calibration(library, labelled.embeddings).centre
-    pairs = read_pairs(Path(pairs_file).read_text(encoding="utf-8").splitlines())
-    lines = [
-        f"{len(labelled.paths):,} photos, {int((labelled.face >= 0).sum()):,} with a labelled face, "
-        f"{labelled.people.max() + 1:,} people; fingerprint {library.info().fingerprint}"
-    ]
-    facts: dict[str, object] = {"photos": len(labelled.paths), "labelled": int((labelled.face >= 0).sum())}
-    for name, vectors in (("raw", labelled.embeddings), ("centred", centred(labelled.embeddings, centre))):
-        figures = _verification(labelled, vectors, pairs)
-        facts[name] = figures
-        lines.append(
-            f"{name:8} accuracy {figures['accuracy']:.4f} ± {figures['standard_error']:.4f}, "
-            f"threshold {figures['threshold']:.3f}; VAL at FAR 1e-3 / 1e-4 / 1e-5, all people "
-            + " / ".join(f"{v:.3f}" for v in figures["val_all"])
-            + f", people with at most {_MOST_PHOTOS} photos "
-            + " / ".join(f"{v:.3f}" for v in figures["val_few"])
-        )
-    return lines, facts
-
-
-def _verification(labelled: Labelled, vectors: np.ndarray, pairs) -> dict:
-    row = {path.rpartition("/")[2]: i for i, path in enumerate(labelled.paths)}
-
-    def face(person: str, number: int) -> int:
-        name = f"{person}_{number:04d}.jpg"
-        if name not in row:
-            raise LibraryError(f"the pairs name {name}, which the library does not hold: index all of LFW")
-        return int(labelled.face[row[name]])
-
-    faces = np.array([(face(p, i), face(q, j)) for _, p, i, q, j in pairs])
-    same = np.array([p == q for _, p, _, q, _ in pairs])
-    distances = ((vectors[faces[:, 0]] - vectors[faces[:, 1]]) ** 2).sum(axis=1)
-    # A face that was not found is as far as can be: the pair counts as two people.
-    distances = np.where((faces < 0).any(axis=1), 4.0, distances)
-    folds = fold_accuracy(distances, same, np.array([pair[0] for pair in pairs]))
-    found = labelled.face >= 0
-    labels, chosen = labelled.people[found], vectors[labelled.face[found]]
-    few = limit_per_person(labels, _MOST_PHOTOS)
-    return {
-        "accuracy": folds.mean,
-        "standard_error": folds.standard_error,
-        "threshold": folds.threshold,
-        "val_all": _vals(chosen, labels),
-        "val_few": _vals(chosen[few], labels[few]),
-    }
-
-
-def _vals(vectors: np.ndarray, labels: np.ndarray) -> list[float]:
-    same, different = pair_distances(vectors, labels)
-    return [val_at_far(same, different, far)[0] for far in _FARS]
 
 
 def clusters(library: Library) -> tuple[list[str], dict[str, object]]:

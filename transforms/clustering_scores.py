@@ -1,4 +1,4 @@
-"""How well groups match people: pairwise, BCubed and V-measure scores.
+"""How well groups match people: pairwise, BCubed and V-measure scores, and purity.
 
 Pairwise and BCubed (Bagga & Baldwin 1998; Amigó et al. 2009, who show that of the usual measures
 only BCubed meets all they ask of one). Faces that are left ungrouped must come with labels of
@@ -16,7 +16,7 @@ from sklearn.metrics import homogeneity_completeness_v_measure
 
 @dataclass(frozen=True)
 class ClusteringScores:
-    """Scores in 0 to 1, and counts."""
+    """Scores in 0 to 1, and counts. `purity` is the share of faces in a group whose person has most of it."""
 
     pairwise_precision: float
     pairwise_recall: float
@@ -25,10 +25,12 @@ class ClusteringScores:
     bcubed_recall: float
     bcubed_f: float
     v_measure: float
+    purity: float
     faces: int
     people: int
     groups: int
     largest_group: int
+    single_groups: int
 
     def as_dict(self) -> dict[str, float]:
         """The scores by name."""
@@ -63,10 +65,12 @@ def clustering_scores(truth: np.ndarray, groups: np.ndarray) -> ClusteringScores
         bcubed_recall=bcubed_recall,
         bcubed_f=_f(bcubed_precision, bcubed_recall),
         v_measure=float(homogeneity_completeness_v_measure(people, found)[2]),
+        purity=float(table.max(axis=0).sum() / len(people)),
         faces=len(people),
         people=len(person_sizes),
         groups=len(group_sizes),
         largest_group=int(group_sizes.max()),
+        single_groups=int((group_sizes == 1).sum()),
     )
 
 

@@ -287,6 +287,12 @@ class Library:
         table = pa.concat_tables(parts)
         return table.take(pc.sort_indices(table[FACE_ID])).select(list(columns))
 
+    def iter_faces(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The faces of `read_faces`, file by file, for what must not hold them all."""
+        for name, keep in self.face_rows():
+            table = self._read_face_columns(name, list(columns))
+            yield table if keep is None else table.filter(pa.array(keep))
+
     def face_rows(self) -> Iterator[tuple[str, np.ndarray | None]]:
         """Which rows of each chunk's faces count: (chunk, bool[n]), or None for all of them.
 

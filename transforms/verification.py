@@ -54,11 +54,13 @@ def val_at_far(same: np.ndarray, different: np.ndarray, far: float) -> tuple[flo
 
 @dataclass(frozen=True)
 class FoldAccuracy:
-    """Accuracy over folds: mean, standard error, and the mean of the thresholds used."""
+    """Accuracy over folds: mean, standard error, the mean of the thresholds used, and bool[n]: which pairs
+    were called the same, each by the threshold of the folds that it is not in."""
 
     mean: float
     standard_error: float
     threshold: float
+    judged_same: np.ndarray
 
 
 def fold_accuracy(distances: np.ndarray, same: np.ndarray, folds: np.ndarray) -> FoldAccuracy:
@@ -66,14 +68,43 @@ def fold_accuracy(distances: np.ndarray, same: np.ndarray, folds: np.ndarray) ->
 
     `distances` float[n], `same` bool[n], `folds` int[n].
     """
-    accuracies, thresholds = [], []
+    accuracies, thresholds, judged = [], [], np.zeros(len(distances), bool)
     for fold in np.unique(folds):
         held_out = folds == fold
         threshold = best_threshold(distances[~held_out], same[~held_out])
         thresholds.append(threshold)
-        accuracies.append(np.mean((distances[held_out] <= threshold) == same[held_out]))
-    error = np.std(accuracies, ddof=1) / np.sqrt(len(accuracies)) if len(accuracies) > 1 else float("nan")
-    return FoldAccuracy(float(np.mean(accuracies)), float(error), float(np.mean(thresholds)))
+        judged[held_out] = distances[held_out] <= threshold
+        accuracies.append(np.mean(judged[held_out] == same[held_out]))
+    return FoldAccuracy(
+        float(np.mean(accuracies)), _standard_error(accuracies), float(np.mean(thresholds)), judged
+    )
+
+
+@dataclass(frozen=True)
+class FoldVal:
+    """VAL and the FAR that came with it, means over folds, and VAL's standard error."""
+
+    val: float
+    standard_error: float
+    far: float
+
+
+def fold_val(distances: np.ndarray, same: np.ndarray, folds: np.ndarray, *, far: float) -> FoldVal:
+    """VAL and FAR on each fold at the largest distance whose FAR on all other folds is at most `far`.
+
+    Arguments as for `fold_accuracy`.
+    """
+    vals, fars = [], []
+    for fold in np.unique(folds):
+        held_out = folds == fold
+        _, distance = val_at_far(distances[~held_out & same], distances[~held_out & ~same], far)
+        vals.append(np.mean(distances[held_out & same] <= distance))
+        fars.append(np.mean(distances[held_out & ~same] <= distance))
+    return FoldVal(float(np.mean(vals)), _standard_error(vals), float(np.mean(fars)))
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
 
 
 def best_threshold(distances: np.ndarray, same: np.ndarray) -> float:

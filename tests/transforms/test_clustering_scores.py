@@ -52,13 +52,15 @@ def test_v_measure_and_counts(labels: list[tuple[int, int]]) -> None:
         len(labels), len(set(truth.tolist())), len(set(groups.tolist())),
     )  # fmt: skip
     assert scores.largest_group == max(groups.tolist().count(g) for g in groups.tolist())
+    members = [[p for p, h in labels if h == g] for g in set(groups.tolist())]
+    assert scores.single_groups == sum(len(m) == 1 for m in members)
+    assert scores.purity == pytest.approx(sum(max(map(m.count, m)) for m in members) / len(labels))
 
 
 def test_a_perfect_grouping_scores_one_under_any_numbers() -> None:
     scores = clustering_scores(np.array([7, 7, 3, 3, 9]), np.array([0, 0, 5, 5, 1])).as_dict()
-    assert all(
-        scores[name] == 1 for name in scores if name not in ("faces", "people", "groups", "largest_group")
-    )
+    counts = ("faces", "people", "groups", "largest_group", "single_groups")
+    assert all(scores[name] == 1 for name in scores if name not in counts)
 
 
 def test_no_faces_are_no_score() -> None:

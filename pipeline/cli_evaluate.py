@@ -1,0 +1,256 @@
+"""The commands ``albumen evaluate …``: the paper's experiments, and how faces are found and grouped."""
+
+from __future__ import annotations
+
+import click
+from click.core import ParameterSource
+
+from pipeline import commands
+from pipeline.cli_base import (
+    OrderedGroup,
+    option_set,
+    output_options,
+    print_result,
+    reported,
+    without_beam_notices,
+)
+from pipeline.labelled import Workplace, is_library
+
+_page_options = option_set(
+    click.option(
+        "--out",
+        default="evaluation",
+        show_default=True,
+        metavar="FOLDER",
+        help="Where pages and what they need are written.",
+    ),
+    click.option(
+        "--embedder",
+        metavar="NAME",
+        help="facenet-casia, facenet-vggface2 or onnx:FILE. Default: the library's, else facenet-casia.",
+    ),
+    output_options,
+)
+_UNSHOWN = ("quiet", "as_json")
+_folder = click.argument("folder", type=click.Path(exists=True, file_okay=False))
+_labels = click.option(
+    "--labels",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="CSV",
+    help="photo,person[,x,y]: whose face is where. Default: a folder for each person.",
+)
+
+
+@click.group("evaluate", cls=OrderedGroup)
+def evaluate() -> None:
+    """Measure how well faces are found, told apart and grouped.
+
+    Where a FOLDER of photographs is asked for, a library that is indexed already does as well, and saves
+    the time of indexing. Results are pages in the folder --out.
+    """
+
+
+def _work(out: str, embedder: str | None, quiet: bool) -> Workplace:
+    return Workplace(out, shown_command(click.get_current_context()), embedder, quiet)
+
+
+def shown_command(context: click.Context) -> str:
+    """The command line with the names of its arguments in place of this machine's files and folders."""
+    words = ["albumen " + context.command_path.partition(" ")[2]]
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        value = context.params.get(name)
+        if isinstance(parameter, click.Argument):
+            if value is not None:
+                words.append("LIBRARY" if is_library(str(value)) else name.upper())
+        elif context.get_parameter_source(name) == ParameterSource.COMMANDLINE and name not in _UNSHOWN:
+            for one in value if isinstance(value, tuple) else (value,):
+                words.append(parameter.opts[0])
+                if one is not True:
+                    words.append(_shown_value(parameter, str(one)))
+    return " ".join(words)
+
+
+def _shown_value(parameter: click.Parameter, value: str) -> str:
+    name = parameter.name or ""
+    if isinstance(parameter.type, click.Path) or name == "out":
+        return name.upper()
+    return "onnx:FILE" if value.startswith("onnx:") else value
+
+
+@evaluate.command("lfw")
+@click.argument("photos", type=click.Path(exists=True, file_okay=False))
+@click.argument("pairs", type=click.Path(exists=True, dir_okay=False))
+@click.option(
+    "--crop",
+    type=click.Choice(["both", "centre", "detector"]),
+    default="both",
+    show_default=True,
+    help="A fixed part of each photo, around the detected face, or one after the other.",
+)
+@_page_options
+@reported
+def evaluate_lfw(photos, pairs, crop, out, embedder, as_json, quiet) -> None:
+    """Verification on LFW (section 5.6): accuracy over the ten folds of the PAIRS file, VAL at FAR."""
+    from pipeline.evaluate_lfw import CROPS, lfw
+
+    crops = CROPS if crop == "both" else (crop,)
+    result = lfw(photos, pairs, _work(out, embedder, quiet), crops=crops)
+    print_result(commands.Result(*result), as_json, quiet)
+
+
+@evaluate.command("album")
+@_folder
+@_labels
+@_page_options
+@reported
+def evaluate_album(folder, labels, out, embedder, as_json, quiet) -> None:
+    """Personal photographs (sections 4.2, 5.8): VAL and FAR over all pairs, then the clusters."""
+    from pipeline.evaluate_album import album
+
+    result = album(folder, _work(out, embedder, quiet), labels=labels)
+    print_result(commands.Result(*result), as_json, quiet)
+
+
+@evaluate.command("quality")
+@_folder
+@_labels
+@click.option(
+    "--faces", "most", type=click.IntRange(10), default=2000, show_default=True, help="Faces in the sample."
+)
+@_page_options
+@reported
+def evaluate_quality(folder, labels, most, out, embedder, as_json, quiet) -> None:
+    """VAL against JPEG quality and size of the face (table 4), on a sample of people."""
+    from pipeline.evaluate_quality import quality
+
+    result = quality(folder, _work(out, embedder, quiet), labels=labels, most=most)
+    print_result(commands.Result(*result), as_json, quiet)
+
+
+@evaluate.command("dims")
+@_folder
+@_labels
+@_page_options
+@reported
+def evaluate_dims(folder, labels, out, embedder, as_json, quiet) -> None:
+    """VAL against dimensions and bytes of a face (table 5)."""
+    from pipeline.evaluate_dims import dims
+
+    result = dims(folder, _work(out, embedder, quiet), labels=labels)
+    print_result(commands.Result(*result), as_json, quiet)
+
+
+@evaluate.command("clusters")
+@click.argument("library")
+@output_options
+@reported
+def evaluate_clusters(library, as_json, quiet) -> None:
+    """Score the people of LIBRARY against its archive's folders, one a person (as in LFW).
+
+    The labelled face of a photo is the one that covers its centre. Ungrouped faces count as people
+    of their own.
+    """
+    print_result(commands.evaluate_clusters(library), as_json, quiet)
+
+
+@evaluate.command("calibrate")
+@click.argument("library")
+@click.argument("out", type=click.Path(exists=True, file_okay=False))
+@output_options
+@reported
+def evaluate_calibrate(library, out, as_json, quiet) -> None:
+    """Learn centre and thresholds of an embedder from one half of LFW's people, indexed in LIBRARY.
+
+    The result is a file in the folder OUT.
+    """
+    print_result(commands.calibrate(library, out), as_json, quiet)
+
+
+@evaluate.command("groups")
+@_folder
+@click.argument("labels", type=click.Path(exists=True, dir_okay=False), required=False)
+@click.option("--measured", is_flag=True, help="Split by size, sharpness and turn of the faces as well.")
+@_page_options
+@reported
+def evaluate_groups(folder, labels, measured, out, embedder, as_json, quiet) -> None:
+    """VAL and FAR at one threshold for each group: by every further column of LABELS.
+
+    LABELS is a CSV file with photo, person, and columns such as age, sex or year.
+    """
+    from pipeline.evaluate_groups import groups
+
+    result = groups(folder, labels, _work(out, embedder, quiet), measured=measured)
+    print_result(commands.Result(*result), as_json, quiet)
+
+
+@evaluate.command("videos")
+@_folder
+@click.option(
+    "--pairs",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Pairs of clips as YouTube Faces has them. Default: drawn at random.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(1),
+    multiple=True,
+    default=(100,),
+    show_default=True,
+    help="Frames with a face that are used of each clip; may be given several times.",
+)
+@_page_options
+@reported
+def evaluate_videos(folder, pairs, frames, out, embedder, as_json, quiet) -> None:
+    """Video clips (section 5.7): a folder for each person, in it a video or a folder of frames a clip."""
+    without_beam_notices()
+    from pipeline.evaluate_videos import videos
+
+    result = videos(folder, _work(out, embedder, quiet), pairs_file=pairs, limits=frames)
+    print_result(commands.Result(*result), as_json, quiet)
+
+
+@evaluate.command("show")
+@click.argument("library")
+@click.option("--method", type=click.Choice(["tsne", "umap"]), default="tsne", show_default=True)
+@click.option("--faces", "most", type=click.IntRange(1, 20_000), default=3000, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@_page_options
+@reported
+def evaluate_show(library, method, most, seed, out, embedder, as_json, quiet) -> None:
+    """A map of LIBRARY's faces, coloured by person: one HTML page with the faces on hover."""
+    from pipeline.evaluate_show import show
+
+    result = show(library, _work(out, embedder, quiet), method=method, most=most, seed=seed)
+    print_result(commands.Result(*result), as_json, quiet)
+
+
+@evaluate.command("threshold")
+@_folder
+@click.argument("target", type=click.Path(exists=True, file_okay=False))
+@_page_options
+@reported
+def evaluate_threshold(folder, target, out, embedder, as_json, quiet) -> None:
+    """Learn how far apart two faces of one person may be, from one half of the people in FOLDER.
+
+    The result is a file in the folder TARGET; `compare` uses the ones that Albumen ships.
+    """
+    from pipeline.evaluate_threshold import threshold
+
+    result = threshold(folder, target, _work(out, embedder, quiet))
+    print_result(commands.Result(*result), as_json, quiet)
+
+
+@evaluate.command("detection")
+@click.argument("photos", type=click.Path(exists=True, file_okay=False))
+@click.argument("boxes", type=click.Path(exists=True, dir_okay=False))
+@click.option("--no-reference", is_flag=True, help="Leave facenet-pytorch's own MTCNN out.")
+@_page_options
+@reported
+def evaluate_detection(photos, boxes, no_reference, out, embedder, as_json, quiet) -> None:
+    """Recall, precision and average precision on labelled BOXES (as WIDER FACE has them)."""
+    from pipeline.evaluate_detection import detection
+
+    result = detection(photos, boxes, _work(out, embedder, quiet), reference=not no_reference)
+    print_result(commands.Result(*result), as_json, quiet)

@@ -1,0 +1,85 @@
+"""Questions about single photographs, asked of real faces: two portraits that installed packages ship."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from pipeline.compare import compare
+from pipeline.demo import write_archive
+from pipeline.find import find
+from pipeline.group import group_library
+from pipeline.labelled import Workplace, opened_library
+from pipeline.options import UsageError
+from pipeline.recognise import _csv, recognise
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("skimage")
+    folder = tmp_path_factory.mktemp("demo") / "archive"
+    write_archive(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    return Workplace(str(tmp_path_factory.mktemp("out")), "", quiet=True)
+
+
+def test_the_same_person_is_told_from_another(archive: Path) -> None:
+    lines, facts = compare(str(archive / "together.jpg"), str(archive / "hopper" / "hopper-1.jpg"))
+    pairs = facts["pairs"]
+    assert isinstance(pairs, list)
+    assert [(p["same_at_1.1"], p["same"]) for p in pairs] == [(True, True), (False, False)]
+    assert "the same person at the paper's 1.1; centred" in lines[0]
+    assert "two people at the calibrated 1.08" in lines[1]
+
+
+def test_what_is_no_photograph_is_named(archive: Path) -> None:
+    photo = str(archive / "together.jpg")
+    with pytest.raises(UsageError, match=r"notes\.txt can't be used: document"):
+        compare(photo, str(archive / "notes.txt"))
+    with pytest.raises(UsageError, match=r"gone\.jpg can't be read"):
+        compare(photo, str(archive / "gone.jpg"))
+
+
+def test_a_photo_without_a_face_is_named(tmp_path: Path) -> None:
+    from tests.photo_files import jpeg
+
+    (tmp_path / "wall.jpg").write_bytes(jpeg(200, 200))
+    with pytest.raises(UsageError, match=r"wall\.jpg has no face"):
+        compare(str(tmp_path / "wall.jpg"), str(tmp_path / "wall.jpg"))
+
+
+def test_a_gallery_names_known_people_and_a_library_finds_them(archive: Path, work: Workplace) -> None:
+    library = opened_library(str(archive), work, name="gallery")
+    lines, facts = recognise(str(archive), str(archive / "together.jpg"), work)
+    assert (facts["faces"], facts["named"]) == (2, 2)
+    assert any("named rightly" in line for line in lines)
+    with open(str(facts["file"]), encoding="utf-8", newline="") as file:
+        assert [(r["face"], r["person"]) for r in csv.DictReader(file)] == [("0", "hopper"), ("1", "collins")]
+
+    stored = str(Path(work.out, "gallery.npz"))
+    _, facts = recognise(stored, library.path, work, threshold=0.999)
+    assert facts["named"] == 16, "the gallery's own faces; those of together.jpg are not among them"
+
+    group_library(library, method="default", seed=0)
+    lines, facts = find(library.path, str(archive / "hopper" / "hopper-2.jpg"), count=3)
+    (face,) = facts["faces"]  # type: ignore
+    assert face["people"][0]["confidence"] > 0.5
+    assert face["faces"][0]["path"] == "hopper/hopper-2.jpg"
+    assert face["faces"][0]["similarity"] == pytest.approx(1, abs=1e-3)
+    assert all(f["path"].startswith(("hopper/", "together")) for f in face["faces"])
+
+
+def test_a_spreadsheet_takes_no_name_for_a_formula() -> None:
+    text = _csv([("b.jpg", 10, "=1+1"), ("b.jpg", 2, "Bob"), ("@a.jpg", 1, "Ann")]).decode()
+    assert text.splitlines()[1:] == ["'@a.jpg,1,Ann", "b.jpg,2,Bob", "b.jpg,10,'=1+1"]
+
+
+def test_a_file_that_is_no_gallery_is_named(archive: Path, work: Workplace) -> None:
+    with pytest.raises(UsageError, match=r"together\.jpg is not a stored gallery"):
+        recognise(str(archive / "together.jpg"), str(archive), work)
