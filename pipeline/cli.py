@@ -10,7 +10,7 @@ from functools import wraps
 
 import click
 
-from pipeline import commands
+from pipeline import cli_export, commands
 from pipeline.options import IndexOptions, parse_until
 
 _FAILED, _WRONG_USE = 1, 2
@@ -302,3 +302,6 @@ def _print(result: commands.Result, as_json: bool, quiet: bool) -> None:
             click.echo(line)
     if as_json:
         click.echo(json.dumps(result.facts, default=str))
+
+
+cli_export.register(main, _reported, _output_options, _print)

@@ -327,6 +327,21 @@ class Library:
             if name in committed:
                 yield _read(self.file(_THUMBS, name))
 
+    def iter_photos(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Rows of photos chunk by chunk as they lie on disk: those superseded are among them."""
+        for name in self.chunk_names():
+            yield _read(self.file(_PHOTOS, name + _SUFFIX), list(columns))
+
+    def iter_faces(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Rows of faces chunk by chunk as they lie on disk: doubled ones are among them, in a later
+        chunk than those that count, and faces of photos that are no longer part of the library."""
+        fingerprint = self.info().fingerprint
+        if fingerprint is not None:
+            present = set(storage.file_names(self.file(_FACES, fingerprint), suffix=_SUFFIX))
+            for name in self.chunk_names():
+                if name + _SUFFIX in present:
+                    yield self._read_face_columns(name, list(columns))
+
     def faces_state(self) -> str:
         """A short name for which faces there are: people need to be grouped anew when it changes."""
         return digest(self.read_faces([FACE_ID]))

@@ -11,6 +11,8 @@ import os
 import re
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 TEMPORARY_SUFFIX = ".partial"
@@ -55,19 +57,29 @@ def write_bytes(path: str, data: bytes | memoryview) -> None:
     Raises OSError where the disk is full, the folder is read-only or the share has gone;
     nothing but a ``*.partial`` file can be left behind then.
     """
+    with writing(path) as file:
+        file.write(bytes(data) if is_url(path) else data)
+
+
+@contextmanager
+def writing(path: str) -> Iterator[BinaryIO]:
+    """A file that is written bit by bit and appears whole, as with `write_bytes`, when the block ends.
+
+    After an exception in the block there is no new file (behind a URL: as its filesystem has it).
+    """
     if is_url(path):
         from apache_beam.io.filesystem import CompressionTypes
 
         create, plain = _filesystems().create, CompressionTypes.UNCOMPRESSED
         with create(path, mime_type="application/octet-stream", compression_type=plain) as file:
-            file.write(bytes(data))
+            yield file
         return
     folder = os.path.dirname(path) or "."
     os.makedirs(folder, exist_ok=True)
     temporary = os.path.join(folder, f".{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
