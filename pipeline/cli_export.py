@@ -126,6 +126,70 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
         summary = export(Library.open(library), ExportOptions(selection=selection, **kwargs))
         show(Result(export_lines(summary), {"export": asdict(summary)}), as_json, quiet)
 
+    _register_import(main, reported, output_options, show)
+
+
+def _register_import(main: click.Group, reported: Callable, output_options: Callable, show: Callable) -> None:
+    @main.group("import")
+    def import_group() -> None:
+        """Take over names that were given in other programs, as corrections.
+
+        Each region with a name that lies on a face of LIBRARY names that face. The names hold from the
+        next `albumen group` on.
+        """
+
+    @import_group.command("xmp")
+    @click.argument("library")
+    @click.option("--stem", is_flag=True, help="Look for photo.xmp before photo.jpg.xmp.")
+    @click.option("--sidecars-only", is_flag=True, help="Don't look into the photos themselves.")
+    @output_options
+    @reported
+    def import_xmp_command(library, stem, sidecars_only, as_json, quiet) -> None:
+        """Names from face regions in XMP, beside the photos of LIBRARY or inside them.
+
+        digiKam, Lightroom, Picasa, Windows and others write such regions.
+        """
+        from pipeline.import_names import import_xmp
+
+        summary = import_xmp(Library.open(library), stem=stem, embedded=not sidecars_only)
+        show(Result(import_lines(summary), {"import": asdict(summary)}), as_json, quiet)
+
+    @import_group.command("labelstudio")
+    @click.argument("library")
+    @click.argument("file", type=click.Path(exists=True, dir_okay=False))
+    @output_options
+    @reported
+    def import_labelstudio_command(library, file, as_json, quiet) -> None:
+        """Names from FILE, a project that `albumen export --to labelstudio` began, exported as JSON."""
+        from pipeline.import_names import import_labelstudio
+
+        summary = import_labelstudio(Library.open(library), file)
+        show(Result(import_lines(summary), {"import": asdict(summary)}), as_json, quiet)
+
+    @import_group.command("cvat")
+    @click.argument("library")
+    @click.argument("file", type=click.Path(exists=True, dir_okay=False))
+    @output_options
+    @reported
+    def import_cvat_command(library, file, as_json, quiet) -> None:
+        """Names from FILE, annotations.xml of an export as "CVAT for images 1.1"."""
+        from pipeline.import_names import import_cvat
+
+        summary = import_cvat(Library.open(library), file)
+        show(Result(import_lines(summary), {"import": asdict(summary)}), as_json, quiet)
+
+
+def import_lines(summary) -> list[str]:
+    """What an import did, for a person."""
+    lines = [
+        f"{summary.named:,} named regions in {summary.photos:,} photos: {summary.matched:,} lie on faces of "
+        f"the library; {summary.people:,} names came to {summary.corrections:,} new corrections."
+    ]
+    lines += [f"Not read: {name}: {reason}" for name, reason in summary.problems[:10]]
+    if len(summary.problems) > 10:
+        lines.append(f"... and {len(summary.problems) - 10:,} more.")
+    return lines
+
 
 def export_lines(summary) -> list[str]:
     """What an export did, for a person."""

@@ -7,26 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from lxml import etree
 
+from transforms.region import Region
 from transforms.safe_xml import UnsafeXml, iterate_elements, xml_text
 from transforms.selection import SelectedPhoto
 
 FACE_LABEL, PERSON, FACE = "face", "person", "face_id"
-
-
-@dataclass(frozen=True)
-class Region:
-    """A named box of another program: in pixels of the upright photo, or as parts of its sides where
-    `relative`. `face_id` where the program kept Albumen's id; `name` may be empty."""
-
-    name: str
-    box: tuple[float, float, float, float]
-    relative: bool = False
-    face_id: str | None = None
 
 
 def cvat_parts(photos: Iterable[SelectedPhoto], *, count: int) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from lxml import etree
 
-from transforms.export_cvat import Region
+from transforms.region import Region
 from transforms.safe_xml import xml_text
 from transforms.selection import SelectedFace, SelectedPerson, SelectedPhoto
 

@@ -39,3 +39,22 @@ def _orientation(data: bytes, path: bytes) -> int:
     if opened is None:
         raise UnreadablePhoto("not a photo")
     return opened.exif.orientation
+
+
+def embedded_xmp(location: str, path: bytes) -> bytes | None:
+    """The XMP packet inside a JPEG, None where there is none or the file is of another format.
+
+    Raises OSError, and UnreadablePhoto for a damaged file.
+    """
+    if storage.is_url(location):
+        return None
+    with open(os.path.join(os.fsencode(location), path), "rb") as file:
+        head = file.read(_HEAD)
+    if image_format(head) != "JPEG" or b"http://ns.adobe.com/xap/1.0/" not in head:
+        return None
+    try:
+        opened = open_photo(head, name=path, max_pixels=_ANY_SIZE)
+    except UnreadablePhoto:
+        opened = open_photo(read_file(location, path), name=path, max_pixels=_ANY_SIZE)
+    data = opened.image.info.get("xmp") if opened else None
+    return data if isinstance(data, bytes) else None
