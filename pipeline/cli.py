@@ -10,7 +10,7 @@ from functools import wraps
 
 import click
 
-from pipeline import cli_export, commands
+from pipeline import cli_export, cli_library, commands
 from pipeline.options import IndexOptions, parse_until
 
 _FAILED, _WRONG_USE = 1, 2
@@ -305,3 +305,4 @@ def _print(result: commands.Result, as_json: bool, quiet: bool) -> None:
 
 
 cli_export.register(main, _reported, _output_options, _print)
+cli_library.register(main, _reported, _output_options, _print)

@@ -14,6 +14,7 @@ from itertools import islice
 import pyarrow as pa
 
 from models.embedder import ONNX_PREFIX
+from pipeline.forget import finish_forgetting
 from pipeline.options import IndexOptions, UsageError, default_workers
 from pipeline.progress import ProgressLine
 from pipeline.supervise import Committed, InFlight, RunFailed, Supervisor
@@ -69,6 +70,7 @@ def index(
     """
     started = time.monotonic()
     run = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ-") + uuid.uuid4().hex[:4]
+    finish_forgetting(library)
     location = storage.absolute(archive)
     guard = RootGuard.of(location)
     root = register_root(library, location, relocate=options.relocate)

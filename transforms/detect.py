@@ -32,8 +32,10 @@ from transforms.decode import (
 )
 from transforms.index_config import IndexConfig
 from transforms.known_content import KNOWN_CONTENT, KnownContent, content_id
+from transforms.library import Library
 from transforms.manifest import Chunk, read_chunk
 from transforms.records import ERROR, NO_FACE, OK, SKIPPED, FaceRow, FaceSlice, FileEntry, PhotoRow
+from transforms.tombstones import FORGOTTEN, Tombstones
 
 # Decoded photos wait for the detector in at most so many bytes; crops for the embedder in so many.
 _DECODED_BYTES = 96_000_000
@@ -84,9 +86,15 @@ class ChunkDetector:
     """Finds the faces of chunks of files. Holds the detector; made once a process."""
 
     def __init__(
-        self, config: IndexConfig, detector: Detector, spec: EmbedderSpec, known: KnownContent
+        self,
+        config: IndexConfig,
+        detector: Detector,
+        spec: EmbedderSpec,
+        known: KnownContent,
+        forgotten: Tombstones | None = None,
     ) -> None:
         self._config, self._detector, self._spec, self._known = config, detector, spec, known
+        self._forgotten = forgotten or Tombstones()
 
     def slices(self, chunk: Chunk, entries: Sequence[FileEntry]) -> Iterator[FaceSlice]:
         """The faces of a chunk's photos, in slices bounded in crops; the last one says so.
@@ -161,6 +169,8 @@ class ChunkDetector:
             return _Prepared(PhotoRow(entry, ERROR, f"can't be read: {error.strerror or error}"))
         photo_id = content_id(data)
         row = PhotoRow(entry, OK, photo_id=photo_id)
+        if self._forgotten.photo(photo_id, entry):
+            return _Prepared(replace(row, status=SKIPPED, reason=FORGOTTEN))
         name, limit = entry.path, self._config.max_pixels
         held = 0
         try:
@@ -211,11 +221,16 @@ class ChunkDetector:
         info = photo.info
         full = np.array([info.width / photo.pixels.shape[1], info.height / photo.pixels.shape[0]], np.float32)
         boxes, landmarks = found.boxes * np.tile(full, 2), found.landmarks * full
+        forgotten = self._forgotten.faces(one.row.photo_id, one.row.file, boxes)
+        if forgotten.all():
+            return replace(one.row, status=NO_FACE, reason=_NO_FACE_REASON), []
         pixels = self._pixels_for_crops(one, boxes)
         part = np.array([pixels.shape[1] / info.width, pixels.shape[0] / info.height], np.float32)
         faces = []
         # From left to right, so that "the third face" means the same to a person and to the next run.
         for number, k in enumerate(np.argsort(boxes[:, 0], kind="stable")):
+            if forgotten[k]:
+                continue
             box, points = boxes[k], landmarks[k]
             matrix = self._spec.geometry.matrix(box * np.tile(part, 2), points * part, self._spec.size)
             crop = warp(pixels, matrix, self._spec.size)
@@ -295,7 +310,8 @@ class DetectFaces(beam.DoFn):
         known = KnownContent.load(storage.join(config.manifests, config.run, KNOWN_CONTENT))
         with progress_pipe.fatal(config.progress_fd, WeightsError):
             detector = _shared_detector(config.detector, config.device)
-        self._chunks = ChunkDetector(config, detector, config.embedder_spec(), known)
+        forgotten = Tombstones.of(Library(config.library))
+        self._chunks = ChunkDetector(config, detector, config.embedder_spec(), known, forgotten)
 
     def process(self, chunk: Chunk) -> Iterator[FaceSlice]:
         """See `ChunkDetector.slices`."""

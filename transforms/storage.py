@@ -196,15 +196,18 @@ def remove_folder(folder: str) -> None:
 
 def remove_partial_files(folder: str) -> int:
     """Removes what an interrupted `write_bytes` left in `folder`; returns how many files."""
-    if is_url(folder):
-        return 0
-    count = 0
-    try:
-        with os.scandir(folder) as entries:
-            partial = [e.path for e in entries if e.name.endswith(TEMPORARY_SUFFIX)]
-    except FileNotFoundError:
-        return 0
+    partial = partial_files(folder)
     for path in partial:
         remove(path)
-        count += 1
-    return count
+    return len(partial)
+
+
+def partial_files(folder: str) -> list[str]:
+    """Paths of what an interrupted `write_bytes` left in `folder`; behind a URL there is no such thing."""
+    if is_url(folder):
+        return []
+    try:
+        with os.scandir(folder) as entries:
+            return [e.path for e in entries if e.name.endswith(TEMPORARY_SUFFIX)]
+    except FileNotFoundError:
+        return []

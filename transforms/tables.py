@@ -108,6 +108,22 @@ IDENTITIES_SCHEMA = pa.schema(
     ]
 )
 
+FORGOTTEN_AT = "forgotten_at"
+# What must not come back: a face by its photo's content and box, or by its photo's place; without a
+# box the whole photo.
+TOMBSTONES_SCHEMA = pa.schema(
+    [
+        (PHOTO_ID, pa.string()),
+        (ROOT, pa.string()),
+        (PATH_BYTES, pa.binary()),
+        (X0, pa.float32()),
+        (Y0, pa.float32()),
+        (X1, pa.float32()),
+        (Y1, pa.float32()),
+        (FORGOTTEN_AT, pa.timestamp("us", tz="UTC")),
+    ]
+)
+
 
 def faces_schema(dimensions: int) -> pa.Schema:
     """The schema of faces whose embeddings have `dimensions` numbers."""
