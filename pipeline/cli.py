@@ -272,6 +272,18 @@ def evaluate_detection(photos, boxes, as_json, quiet) -> None:
     _print(commands.evaluate_detection(photos, boxes), as_json, quiet)
 
 
+@evaluate.command("dedupe")
+@_library
+@click.option("--copies", type=click.IntRange(0), default=600, show_default=True, help="Changed copies.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides what is planted where.")
+@click.option("--learn", is_flag=True, help="Learn the limits anew, on one half of the people.")
+@_output_options
+@_reported
+def evaluate_dedupe(library, copies, seed, learn, as_json, quiet) -> None:
+    """Find planted faults in a crawl (LFW) that is indexed in LIBRARY: precision and recall."""
+    _print(commands.evaluate_dedupe(library, copies=copies, seed=seed, learn=learn), as_json, quiet)
+
+
 @main.group("bench", cls=_Group)
 def bench() -> None:
     """Measure what a run costs on this machine."""

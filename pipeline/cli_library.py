@@ -77,6 +77,38 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
         removed = forget(Library.open(library), people=people, photos=photos, all_of_it=all_of_it)
         show(Result(forget_lines(removed, all_of_it), {"forget": asdict(removed)}), as_json, quiet)
 
+    @main.command("dedupe")
+    @click.argument("library")
+    @click.option(
+        "--out",
+        metavar="FOLDER",
+        required=True,
+        help="A new or empty folder, or an earlier one of this command.",
+    )
+    @click.option(
+        "--labels",
+        type=click.Path(exists=True, dir_okay=False),
+        metavar="CSV",
+        help="Whose photos are whose: columns path and identity. Default: each folder is an identity.",
+    )
+    @output_options
+    @reported
+    def dedupe_command(library, out, labels, as_json, quiet) -> None:
+        """Find what is wrong with a crawl in LIBRARY, where each folder names an identity.
+
+        Found are identities that are the same person, photos filed under the wrong identity, identities that
+        mix people, and photos that are there several times: copied, re-encoded, cut or mirrored. FOLDER gets
+        pages with the faces side by side, and findings.csv. Look through it, change its column action where
+        you disagree (merge, move, leave-out, keep), then write the cleaned crawl:
+
+        \b
+        albumen export LIBRARY --to folders --dedupe FOLDER --link copy --out CLEAN
+        """
+        from pipeline.dedupe import dedupe
+
+        summary = dedupe(Library.open(library), out=out, labels=labels)
+        show(Result(dedupe_lines(summary), {"dedupe": asdict(summary)}), as_json, quiet)
+
     @main.command("completion")
     @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
     @reported
@@ -93,6 +125,23 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
         kind = get_completion_class(shell)
         assert kind is not None
         click.echo(kind(main, {}, "albumen", "_ALBUMEN_COMPLETE").source())
+
+
+def dedupe_lines(summary) -> list[str]:
+    """What was found in a crawl, for a person."""
+    texts = {
+        "same-person": "identities that are another one's person",
+        "misfiled": "photos under the wrong identity",
+        "mixed": "photos of another person in a mixed identity",
+        "near-copy": "near copies",
+        "exact-copy": "exact copies",
+    }
+    lines = [
+        f"{summary.photos:,} photos of {summary.identities:,} identities, "
+        f"{summary.without_face:,} without a face."
+    ]
+    lines += [f"{summary.found.get(kind, 0):,} {text}" for kind, text in texts.items()]
+    return [*lines, f"Pictures: {summary.folder}/index.html; the list to edit: {summary.folder}/findings.csv"]
 
 
 def forget_lines(removed, all_of_it: bool) -> list[str]:
