@@ -72,7 +72,6 @@ class ExportFolder:
         self._about, self._retire = about, retire
         self._base = self.folder if retire is None else "/"
         self._new: list[bytes] = []
-        self._files: list[str] = []
         self.files = self.bytes = self.kept = 0
         self.changed: list[str] = []
         self.spill = os.path.join(self.folder, _SPILL)
@@ -83,7 +82,7 @@ class ExportFolder:
         marker = os.path.join(self.folder, EXPORT_MARKER)
         if not os.path.exists(marker):
             storage.write_bytes(marker, _line(self._about))
-        self._old = np.sort(np.array([_digest(m.name) for m in made_files(self.folder)], f"S{_DIGEST}"))
+        self._old = _Known.of(made_files(self.folder))
         shutil.rmtree(self.spill, ignore_errors=True)
         os.makedirs(self.spill)
         self._journal: IO[bytes] = open(os.path.join(self.folder, _JOURNAL), "ab")
@@ -120,26 +119,27 @@ class ExportFolder:
         """
         from transforms.safe_xml import UnsafeXml
 
-        def one(name: str, content: Callable[[], bytes | None]) -> str | None:
+        def one(item: tuple[str, Callable[[], bytes | None]]) -> int | str:
             try:
-                data, path = content(), self._path(name)
+                data, path = item[1](), self._path(item[0])
                 if data is None or (os.path.exists(path) and storage.read_bytes(path) == data):
-                    self.kept += 1
-                else:
-                    storage.write_bytes(path, data)
-                    self.files += 1
-                    self.bytes += len(data)
+                    return -1
+                storage.write_bytes(path, data)
+                return len(data)
             except (UnsafeXml, OSError) as error:
                 if isinstance(error, OSError) and error.errno in _DISK:
                     raise
                 return str(error)
-            return None
 
         with ThreadPoolExecutor(_THREADS) as pool:
             for batch in self._batches(wanted):
-                for (name, _), failed in zip(batch, pool.map(lambda item: one(*item), batch), strict=True):
-                    if failed is not None:
-                        yield name, failed
+                for (name, _), done in zip(batch, pool.map(one, batch), strict=True):
+                    if isinstance(done, str):
+                        yield name, done
+                    else:
+                        self.kept += done < 0
+                        self.files += done >= 0
+                        self.bytes += max(done, 0)
 
     def place(self, wanted: Iterable[tuple[str, bytes]], *, link: str) -> Iterator[tuple[str, str]]:
         """Puts originals (name, exact path) into the folder, as `LINKS` says.
@@ -196,13 +196,10 @@ class ExportFolder:
     def _announce(self, names: list[str]) -> None:
         """Puts names on record before there are files. Raises LibraryError for a file of others."""
         digests = [_digest(name) for name in names]
-        for name, digest in zip(names, digests, strict=True) if self._retire is None else ():
-            place = int(np.searchsorted(self._old, np.array(digest, f"S{_DIGEST}")))
-            known = place < len(self._old) and self._old[place] == np.array(digest, f"S{_DIGEST}")
-            if not known and os.path.lexists(self._path(name)):
-                raise LibraryError(
-                    f"{self._path(name)} was not made by an export and is in the way: move it elsewhere"
-                )
+        for name in names if self._retire is None else ():
+            reason = self._old.in_the_way(name, self._path(name))
+            if reason:
+                raise LibraryError(f"{self._path(name)} {reason} and is in the way: move it elsewhere")
         for name in names:
             self._journal.write(_line(asdict(Made(name))))
         self._journal.flush()
@@ -213,9 +210,7 @@ class ExportFolder:
         new = np.sort(np.array(self._new, f"S{_DIGEST}"))
         folders = set()
         for made in made_files(self.folder):
-            digest = np.array(_digest(made.name), f"S{_DIGEST}")
-            place = int(np.searchsorted(new, digest))
-            if place < len(new) and new[place] == digest:
+            if _among(new, made.name):
                 continue
             if self._retire is not None:
                 self._retire(self._path(made.name))
@@ -242,6 +237,36 @@ class ExportFolder:
         return os.path.join(self._base, *name.split("/"))
 
 
+class _Known:
+    """The files of exports before, some 32 bytes each: what may be replaced."""
+
+    def __init__(self, digests: np.ndarray, sizes: np.ndarray, mtimes: np.ndarray) -> None:
+        order = np.argsort(digests, kind="stable")
+        self._digests, self._sizes, self._mtimes = digests[order], sizes[order], mtimes[order]
+
+    @classmethod
+    def of(cls, made: Iterable[Made]) -> _Known:
+        rows = [(_digest(m.name), m.size, m.mtime_ns) for m in made]
+        digests, sizes, mtimes = zip(*rows, strict=True) if rows else ((), (), ())
+        return cls(np.array(digests, f"S{_DIGEST}"), np.array(sizes, np.int64), np.array(mtimes, np.int64))
+
+    def in_the_way(self, name: str, path: str) -> str:
+        """Why what lies at `path` must not be replaced; nothing where it may, or nothing is there."""
+        try:
+            status = os.lstat(path)
+        except OSError:
+            return ""
+        digest = np.array(_digest(name), f"S{_DIGEST}")
+        place = int(np.searchsorted(self._digests, digest))
+        if place == len(self._digests) or self._digests[place] != digest:
+            return "was not made by an export"
+        known, mtime = int(self._sizes[place]), int(self._mtimes[place])
+        # Links say nothing of themselves; and a hard link changes with its original.
+        if known < 0 or stat.S_ISLNK(status.st_mode) or status.st_nlink > 1:
+            return ""
+        return "" if (status.st_size, status.st_mtime_ns) == (known, mtime) else "was changed since"
+
+
 def check_export_folder(folder: str) -> None:
     """Raises LibraryError where `folder` is a file, or holds something else than an export."""
     if os.path.lexists(folder) and not os.path.isdir(folder):
@@ -255,10 +280,19 @@ def check_export_folder(folder: str) -> None:
 
 
 def made_files(folder: str) -> Iterator[Made]:
-    """What exports have made in `folder`, by its list and, after a crash, by its journal; a file may
-    come twice, then first as the list has it."""
-    yield from _lines(os.path.join(folder, EXPORT_MARKER))
-    yield from _lines(os.path.join(folder, _JOURNAL))
+    """What exports have made in `folder`, by its list and, after a crash, by its journal. Of a file that
+    the journal names it is not known how it should look; it may come twice."""
+    journal = os.path.join(folder, _JOURNAL)
+    begun = np.sort(np.array([_digest(m.name) for m in _lines(journal)], f"S{_DIGEST}"))
+    for made in _lines(os.path.join(folder, EXPORT_MARKER)):
+        yield Made(made.name) if _among(begun, made.name) else made
+    yield from _lines(journal)
+
+
+def _among(digests: np.ndarray, name: str) -> bool:
+    digest = np.array(_digest(name), f"S{_DIGEST}")
+    place = int(np.searchsorted(digests, digest))
+    return place < len(digests) and bool(digests[place] == digest)
 
 
 def remove_made(folder: str, made: Made) -> bool:

@@ -155,6 +155,11 @@ def test_what_others_put_there_is_never_replaced(made: Exported, tmp_path: Path)
     with pytest.raises(LibraryError, match="in the way"):
         run(made, "json", out)
     assert (out / "people.json").read_text() == "mine"
+    run(made, "csv", out)
+    (out / "faces.csv").write_text("my notes on it")
+    with pytest.raises(LibraryError, match="changed since"):
+        run(made, "csv", out)
+    assert (out / "faces.csv").read_text() == "my notes on it"
 
 
 def test_an_interrupted_export_is_known_and_cleared_by_the_next(
@@ -173,6 +178,8 @@ def test_an_interrupted_export_is_known_and_cleared_by_the_next(
         run(made, "folders", out)
     monkeypatch.setattr(os, "symlink", real)
     assert len(names(out)) == 4
+    run(made, "folders", out)
+    assert len(names(out)) == 17
     run(made, "folders", out, selection=Selection(people=("p-none",)))
     assert {os.path.dirname(n) for n in names(out)} == {"p-none"}
 
