@@ -40,6 +40,12 @@ setup(
         "hdbscan>=0.8.40",
         "networkit>=11",
         "pyarrow>=16",
+        # Joins and sorts of exports, in bounded memory.
+        "duckdb>=1.5",
+        # Sidecars and annotations, read safely.
+        "lxml>=5",
+        # Near-duplicate photos of a crawl.
+        "imagehash>=4.3",
         "jinja2>=3.1",
         "click>=8.1",
         "rich>=13",
@@ -59,6 +65,8 @@ setup(
             "mypy>=1.10",
             "onnx>=1.16",
             "onnxruntime>=1.17",
+            "pandas>=2",
+            "pycocotools>=2.0.8",
             "matplotlib>=3.8",
             "scikit-image>=0.22",
         ],

@@ -129,6 +129,13 @@ def bench_camera(out: str, portraits: str, crowds: str, boxes: str, *, count: in
     return Result([f"{count} photos with {faces} faces laid into them: {out}"], {"faces": faces})
 
 
+def evaluate_dedupe(library: str, *, copies: int, seed: int, learn: bool) -> Result:
+    """Faults planted into a crawl."""
+    from pipeline.evaluate_dedupe import evaluate_dedupe as evaluate
+
+    return Result(*evaluate(Library.open(library), copies=copies, seed=seed, learn=learn))
+
+
 def bench_memory(photos: str, *, count: int, chunk_size: int) -> Result:
     """A worker's memory over many photos."""
     from pipeline.bench_memory import memory

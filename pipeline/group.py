@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from models.calibration import Calibration, learnt_from_library, shipped_calibration
+from pipeline.forget import finish_forgetting
 from transforms.grouping import METHODS
 from transforms.library import Library, LibraryError
 from transforms.people import Assignment, FaceSet, WeakLimits, assign, person_ids
@@ -79,6 +80,7 @@ def group_library(library: Library, *, method: str, seed: int) -> GroupSummary:
     Raises LibraryError where nothing has been indexed.
     """
     started = time.monotonic()
+    finish_forgetting(library)
     if library.info().fingerprint is None:
         raise LibraryError(f"{library.path} holds no photos yet: albumen index ARCHIVE {library.path}")
     columns = [FACE_ID, PHOTO_ID, FACE_SIZE, SCORE, YAW, SHARPNESS, EMBEDDING]

@@ -14,6 +14,8 @@ from itertools import islice
 import pyarrow as pa
 
 from models.embedder import ONNX_PREFIX
+from pipeline.estimate import Estimate
+from pipeline.forget import finish_forgetting
 from pipeline.options import IndexOptions, UsageError, default_workers
 from pipeline.progress import ProgressLine
 from pipeline.supervise import Committed, InFlight, RunFailed, Supervisor
@@ -69,6 +71,7 @@ def index(
     """
     started = time.monotonic()
     run = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ-") + uuid.uuid4().hex[:4]
+    finish_forgetting(library)
     location = storage.absolute(archive)
     guard = RootGuard.of(location)
     root = register_root(library, location, relocate=options.relocate)
@@ -220,7 +223,9 @@ def _work(
     done = Summary()
     logs = library.file(LOGS) if not storage.is_url(library.path) else os.getcwd()
     os.makedirs(logs, exist_ok=True)
+    estimate = Estimate(library, todo)
     with ProgressLine(todo, quiet=quiet) as line:
+        line.say(estimate.before())
 
         def on_commit(committed: Committed) -> None:
             nonlocal done
@@ -229,7 +234,9 @@ def _work(
         def on_tick(in_flight: InFlight) -> None:
             lease.check()
             count = min(todo, sum(done.photos.values()) + in_flight.photos)
-            line.update(done=count, faces=done.faces + in_flight.faces, errors=done.photos.get(ERROR, 0))
+            faces = done.faces + in_flight.faces
+            line.say(estimate.during(done=count, faces=faces))
+            line.update(done=count, faces=faces, errors=done.photos.get(ERROR, 0))
 
         supervisor = Supervisor(
             config, workers=workers, log_folder=logs, on_commit=on_commit, on_tick=on_tick,

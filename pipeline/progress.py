@@ -48,6 +48,11 @@ class ProgressLine:
         if self._live:
             self._bar.stop()
 
+    def say(self, text: str | None) -> None:
+        """A line of its own above the live one."""
+        if text and not self._quiet:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def update(self, *, done: int, faces: int, errors: int) -> None:
         """Shows a new state."""
         if self._quiet:

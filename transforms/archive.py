@@ -35,6 +35,8 @@ _APPLE_ORIGINALS = (b"originals", b"masters")
 
 LIBRARY_INFO = b"library.json"
 _LIBRARY_INFO_LIMIT = 1 << 20
+OUTPUT_MARKERS = (b".albumen-export.jsonl", b".albumen-report")
+"""Files that mark a folder of exports or pages: its pictures are copies, not photos of the archive."""
 # What a datetime can hold. Damaged disks report times beyond it.
 _FIRST_MTIME_US, _LAST_MTIME_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 

@@ -28,9 +28,9 @@ from transforms.file_kinds import (
     kind_by_name,
     unsupported_format,
 )
-from transforms.orientation import upright
 from transforms.photo_formats import OpenedPhoto, UnreadablePhoto, failure, open_photo
 from transforms.records import printable
+from transforms.upright import upright
 
 __all__ = [
     "NotAPhoto",

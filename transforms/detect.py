@@ -32,8 +32,10 @@ from transforms.decode import (
 )
 from transforms.index_config import IndexConfig
 from transforms.known_content import KNOWN_CONTENT, KnownContent, content_id
+from transforms.library import Library
 from transforms.manifest import Chunk, read_chunk
 from transforms.records import ERROR, NO_FACE, OK, SKIPPED, FaceRow, FaceSlice, FileEntry, PhotoRow
+from transforms.tombstones import FORGOTTEN, Tombstones
 
 # Photos are searched some at a time: so many decoded bytes, and so many pixels at the working size
 # (some 60 MB while their pyramids are searched). While one group is searched the next is decoded.
@@ -72,9 +74,15 @@ class ChunkDetector:
     """Finds the faces of chunks of files. Holds the detector; made once a process."""
 
     def __init__(
-        self, config: IndexConfig, detector: Detector, spec: EmbedderSpec, known: KnownContent
+        self,
+        config: IndexConfig,
+        detector: Detector,
+        spec: EmbedderSpec,
+        known: KnownContent,
+        forgotten: Tombstones | None = None,
     ) -> None:
         self._config, self._detector, self._spec, self._known = config, detector, spec, known
+        self._forgotten = forgotten or Tombstones()
 
     def slices(self, chunk: Chunk, entries: Sequence[FileEntry]) -> Iterator[FaceSlice]:
         """The faces of a chunk's photos, in slices bounded in crops; the last one says so.
@@ -185,6 +193,8 @@ class ChunkDetector:
             return _Opened(PhotoRow(entry, ERROR, f"can't be read: {error.strerror or error}"))
         photo_id = content_id(data)
         row = PhotoRow(entry, OK, photo_id=photo_id)
+        if self._forgotten.photo(photo_id, entry):
+            return _Opened(replace(row, status=SKIPPED, reason=FORGOTTEN))
         try:
             info = read_info(data, name=entry.path, max_pixels=self._config.max_pixels)
         except NotAPhoto as error:
@@ -248,11 +258,16 @@ class ChunkDetector:
         info = photo.info
         full = np.array([info.width / photo.pixels.shape[1], info.height / photo.pixels.shape[0]], np.float32)
         boxes, landmarks = found.boxes * np.tile(full, 2), found.landmarks * full
+        forgotten = self._forgotten.faces(one.row.photo_id, one.row.file, boxes)
+        if forgotten.all():
+            return replace(one.row, status=NO_FACE, reason=_NO_FACE_REASON), []
         pixels = self._pixels_for_crops(one, boxes)
         part = np.array([pixels.shape[1] / info.width, pixels.shape[0] / info.height], np.float32)
         faces = []
         # From left to right, so that "the third face" means the same to a person and to the next run.
         for number, k in enumerate(np.argsort(boxes[:, 0], kind="stable")):
+            if forgotten[k]:
+                continue
             box, points = boxes[k], landmarks[k]
             matrix = self._spec.geometry.matrix(box * np.tile(part, 2), points * part, self._spec.size)
             crop = warp(pixels, matrix, self._spec.size)
@@ -323,7 +338,8 @@ class DetectFaces(beam.DoFn):
         known = KnownContent.load(storage.join(config.manifests, config.run, KNOWN_CONTENT))
         with progress_pipe.fatal(config.progress_fd, WeightsError):
             detector = _shared_detector(config.detector, config.engine())
-        self._chunks = ChunkDetector(config, detector, config.embedder_spec(), known)
+        forgotten = Tombstones.of(Library(config.library))
+        self._chunks = ChunkDetector(config, detector, config.embedder_spec(), known, forgotten)
 
     def process(self, chunk: Chunk) -> Iterator[FaceSlice]:
         """See `ChunkDetector.slices`."""

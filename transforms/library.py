@@ -205,6 +205,28 @@ class Library:
             storage.remove(storage.join(folder, name + _SUFFIX))
         storage.remove(self.file(_THUMBS, name + _SUFFIX))
 
+    def read_all_faces(self, name: str) -> dict[str, pa.Table]:
+        """A chunk's faces in each fingerprint's folder that holds some."""
+        found = {}
+        for fingerprint in storage.folder_names(self.file(_FACES)):
+            path = self._face_path(fingerprint, name)
+            if storage.exists(path):
+                found[fingerprint] = _read(path)
+        return found
+
+    def rewrite_chunk(
+        self, old: str, new: str, *, photos: pa.Table, faces: dict[str, pa.Table], thumbs: pa.Table | None
+    ) -> None:
+        """Puts a changed chunk in the place of an old one; `faces` by fingerprint. A crash in between
+        leaves both."""
+        for fingerprint, table in faces.items():
+            if len(table):
+                self._write(self._face_path(fingerprint, new), table)
+        if thumbs is not None and len(thumbs):
+            self._write(self.file(_THUMBS, new + _SUFFIX), thumbs)
+        self._write(self.file(_PHOTOS, new + _SUFFIX), photos)
+        self.remove_chunk(old)
+
     def chunk_names(self) -> list[str]:
         """Names of all committed chunks, sorted."""
         return [n[: -len(_SUFFIX)] for n in storage.file_names(self.file(_PHOTOS), suffix=_SUFFIX)]
@@ -227,8 +249,15 @@ class Library:
 
     def remove_partial_files(self) -> None:
         """Removes what interrupted writes left behind. Only for the holder of the lease."""
-        for folder in [self.path, self.file(_PHOTOS), self.file(_THUMBS), *self._face_folders()]:
+        for folder in self._table_folders():
             storage.remove_partial_files(folder)
+
+    def partial_files(self) -> list[str]:
+        """Paths of what interrupted writes have left behind (or running ones are at)."""
+        return [path for folder in self._table_folders() for path in storage.partial_files(folder)]
+
+    def _table_folders(self) -> list[str]:
+        return [self.path, self.file(_PHOTOS), self.file(_THUMBS), *self._face_folders()]
 
     def _face_path(self, fingerprint: str, name: str) -> str:
         return self.file(_FACES, fingerprint, name + _SUFFIX)
@@ -333,6 +362,21 @@ class Library:
             if name in committed:
                 yield _read(self.file(_THUMBS, name))
 
+    def iter_photos(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Rows of photos chunk by chunk as they lie on disk: those superseded are among them."""
+        for name in self.chunk_names():
+            yield _read(self.file(_PHOTOS, name + _SUFFIX), list(columns))
+
+    def iter_faces(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Rows of faces chunk by chunk as they lie on disk: doubled ones are among them, in a later
+        chunk than those that count, and faces of photos that are no longer part of the library."""
+        fingerprint = self.info().fingerprint
+        if fingerprint is not None:
+            present = set(storage.file_names(self.file(_FACES, fingerprint), suffix=_SUFFIX))
+            for name in self.chunk_names():
+                if name + _SUFFIX in present:
+                    yield self._read_face_columns(name, list(columns))
+
     def faces_state(self) -> str:
         """A short name for which faces there are: people need to be grouped anew when it changes."""
         return digest(self.read_faces([FACE_ID]))
@@ -362,7 +406,7 @@ class Library:
         self._write(storage.join(folder, "people" + _SUFFIX), people.cast(PEOPLE_SCHEMA))
         text = json.dumps(grouping, indent=2).encode()
         storage.write_bytes(storage.join(folder, "grouping.json"), text)
-        storage.write_bytes(self.file(_PEOPLE, _CURRENT), revision.encode() + b"\n")
+        self.use_revision(revision)
 
     def read_assignments(self, revision: str) -> pa.Table:
         """The assignments of a revision, in order of face_id."""
@@ -371,6 +415,27 @@ class Library:
     def read_people(self, revision: str) -> pa.Table:
         """The people of a revision, largest first."""
         return _read(self.file(_PEOPLE, revision, "people" + _SUFFIX))
+
+    def revisions(self) -> list[str]:
+        """Names of all revisions, complete or not, oldest first."""
+        return storage.folder_names(self.file(_PEOPLE))
+
+    def revision_files(self, revision: str) -> list[str]:
+        """Paths of a revision's files."""
+        folder = self.file(_PEOPLE, revision)
+        return [storage.join(folder, name) for name in storage.file_names(folder)]
+
+    def use_revision(self, revision: str) -> None:
+        """Makes a revision the current one."""
+        storage.write_bytes(self.file(_PEOPLE, _CURRENT), revision.encode() + b"\n")
+
+    def read_table(self, path: str) -> pa.Table:
+        """A Parquet file of the library. Raises LibraryError where it is damaged."""
+        return _read(path)
+
+    def write_table(self, path: str, table: pa.Table) -> None:
+        """Writes a Parquet file of the library whole."""
+        self._write(path, table)
 
     def read_grouping(self, revision: str) -> dict[str, object]:
         """How a revision was made."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from transforms import storage
 from transforms.archive import (
     LIBRARY_INFO,
+    OUTPUT_MARKERS,
     ArchiveError,
     ListingReport,
     RootGuard,
@@ -123,6 +124,10 @@ class _LocalListing:
             if not folder.path:
                 raise is_library_error(self._guard.location)
             self._report.other_libraries += 1
+            return []
+        # A folder that is given as the archive is one, whatever has made it.
+        if folder.path and any(e.name in OUTPUT_MARKERS for e in found):
+            self._report.excluded_folders += 1
             return []
         self._report.folders += 1
         return sorted(found, key=lambda entry: entry.name)

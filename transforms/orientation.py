@@ -1,50 +1,60 @@
-"""Photos the right way up: EXIF's eight orientations applied to pixels.
-
-Source: Exif 2.32, tag 0x0112 (Orientation).
-"""
+"""How a photo lies in its file: its EXIF orientation, from as little of the file as possible."""
 
 from __future__ import annotations
 
-import numpy as np
+import os
 
-from models.jit import compiled
+from transforms import storage
+from transforms.archive import read_file
+from transforms.exif import read_exif
+from transforms.file_kinds import image_format
+from transforms.photo_formats import UnreadablePhoto, open_photo
+from transforms.raw import raw_format
 
-# orientation: rows and columns change places, then the stored rows run backwards, the columns too
-_TURNS = {
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, True, False),
-    7: (True, True, True),
-    8: (True, False, True),
-}
-_BLOCK = 32  # pixels: a block of both sides fits into the first cache
+_HEAD = 256 * 1024
+_ANY_SIZE = 1 << 40
 
 
-def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """uint8[h, w, 3] as stored to upright; `orientation` is EXIF's, any other number changes nothing."""
-    if orientation not in _TURNS:
-        return pixels
-    swap, backwards_y, backwards_x = _TURNS[orientation]
-    height, width = pixels.shape[:2]
-    out = np.empty((width, height, 3) if swap else (height, width, 3), np.uint8)
-    _turn(np.ascontiguousarray(pixels), swap, backwards_y, backwards_x, out)
-    return out
+def read_orientation(location: str, path: bytes) -> int:
+    """1 to 8: the EXIF orientation of a photo of an archive, in whose frame its metadata counts.
+
+    HEIF and AVIF say in their container how they lie, and programs count in the upright picture: 1.
+    Raises OSError, and UnreadablePhoto for what is no photo.
+    """
+    if not storage.is_url(location):
+        with open(os.path.join(os.fsencode(location), path), "rb") as file:
+            head = file.read(_HEAD)
+        if image_format(head) == "JPEG" and not raw_format(head, path):
+            try:
+                return _orientation(head, path)
+            except UnreadablePhoto:
+                pass  # its header is longer than that
+    return _orientation(read_file(location, path), path)
 
 
-@compiled
-def _turn(pixels, swap, backwards_y, backwards_x, out):
-    height, width = pixels.shape[0], pixels.shape[1]
-    for top in range(0, out.shape[0], _BLOCK):
-        for left in range(0, out.shape[1], _BLOCK):
-            for i in range(top, min(top + _BLOCK, out.shape[0])):
-                for j in range(left, min(left + _BLOCK, out.shape[1])):
-                    y, x = (j, i) if swap else (i, j)
-                    if backwards_y:
-                        y = height - 1 - y
-                    if backwards_x:
-                        x = width - 1 - x
-                    out[i, j, 0] = pixels[y, x, 0]
-                    out[i, j, 1] = pixels[y, x, 1]
-                    out[i, j, 2] = pixels[y, x, 2]
+def _orientation(data: bytes, path: bytes) -> int:
+    if image_format(data) == "TIFF" and not raw_format(data, path):
+        return read_exif(data).orientation  # where the pixels come upright from the decoder
+    opened = open_photo(data, name=path, max_pixels=_ANY_SIZE)
+    if opened is None:
+        raise UnreadablePhoto("not a photo")
+    return opened.exif.orientation
+
+
+def embedded_xmp(location: str, path: bytes) -> bytes | None:
+    """The XMP packet inside a JPEG, None where there is none or the file is of another format.
+
+    Raises OSError, and UnreadablePhoto for a damaged file.
+    """
+    if storage.is_url(location):
+        return None
+    with open(os.path.join(os.fsencode(location), path), "rb") as file:
+        head = file.read(_HEAD)
+    if image_format(head) != "JPEG" or b"http://ns.adobe.com/xap/1.0/" not in head:
+        return None
+    try:
+        opened = open_photo(head, name=path, max_pixels=_ANY_SIZE)
+    except UnreadablePhoto:
+        opened = open_photo(read_file(location, path), name=path, max_pixels=_ANY_SIZE)
+    data = opened.image.info.get("xmp") if opened else None
+    return data if isinstance(data, bytes) else None

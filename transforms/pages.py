@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote_from_bytes
 
 import jinja2
@@ -230,7 +231,11 @@ class PageWriter:
     def problems(self, page: ProblemsPage) -> bytes:
         return self._render("problems.html", page)
 
-    def _render(self, template: str, page: IndexPage | FacesPage | ProblemsPage) -> bytes:
+    def findings(self, page: Any) -> bytes:
+        """A page of `transforms.dedupe_pages`."""
+        return self._render("findings.html", page)
+
+    def _render(self, template: str, page: Any) -> bytes:
         text = self._templates.get_template(template).render(page=page, site=page.site, root=page.root)
         return text.encode("utf-8", "backslashreplace")
 

@@ -11,6 +11,8 @@ import os
 import re
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 TEMPORARY_SUFFIX = ".partial"
@@ -55,19 +57,29 @@ def write_bytes(path: str, data: bytes | memoryview) -> None:
     Raises OSError where the disk is full, the folder is read-only or the share has gone;
     nothing but a ``*.partial`` file can be left behind then.
     """
+    with writing(path) as file:
+        file.write(bytes(data) if is_url(path) else data)
+
+
+@contextmanager
+def writing(path: str) -> Iterator[BinaryIO]:
+    """A file that is written bit by bit and appears whole, as with `write_bytes`, when the block ends.
+
+    After an exception in the block there is no new file (behind a URL: as its filesystem has it).
+    """
     if is_url(path):
         from apache_beam.io.filesystem import CompressionTypes
 
         create, plain = _filesystems().create, CompressionTypes.UNCOMPRESSED
         with create(path, mime_type="application/octet-stream", compression_type=plain) as file:
-            file.write(bytes(data))
+            yield file
         return
     folder = os.path.dirname(path) or "."
     os.makedirs(folder, exist_ok=True)
     temporary = os.path.join(folder, f".{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -184,15 +196,18 @@ def remove_folder(folder: str) -> None:
 
 def remove_partial_files(folder: str) -> int:
     """Removes what an interrupted `write_bytes` left in `folder`; returns how many files."""
-    if is_url(folder):
-        return 0
-    count = 0
-    try:
-        with os.scandir(folder) as entries:
-            partial = [e.path for e in entries if e.name.endswith(TEMPORARY_SUFFIX)]
-    except FileNotFoundError:
-        return 0
+    partial = partial_files(folder)
     for path in partial:
         remove(path)
-        count += 1
-    return count
+    return len(partial)
+
+
+def partial_files(folder: str) -> list[str]:
+    """Paths of what an interrupted `write_bytes` left in `folder`; behind a URL there is no such thing."""
+    if is_url(folder):
+        return []
+    try:
+        with os.scandir(folder) as entries:
+            return [e.path for e in entries if e.name.endswith(TEMPORARY_SUFFIX)]
+    except FileNotFoundError:
+        return []

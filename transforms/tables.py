@@ -23,6 +23,10 @@ SHARPNESS, ROLL, YAW, EMBEDDING, JPEG = "sharpness", "roll", "yaw", "embedding",
 PERSON_ID, CONFIDENCE, ROLE, SOURCE = "person_id", "confidence", "role", "source"
 NAME, FACES, PHOTOS_COUNT = "name", "faces", "photos"
 FIRST_TAKEN, LAST_TAKEN, COVER = "first_taken_at", "last_taken_at", "cover_face_id"
+# Of exports: one row has a face, its photo and its person. A face's own size must not be mixed up
+# with its file's; `LABEL` is what a person is called, the name or else the id, no two alike.
+LABEL, SELECTED_SIZE, X0, Y0, X1, Y1 = "label", "face_size", "x0", "y0", "x1", "y1"
+IDENTITY = "identity"  # of a crawl: whose face a photo's folder says it is
 
 PHOTOS_SCHEMA = pa.schema(
     [
@@ -61,6 +65,62 @@ PEOPLE_SCHEMA = pa.schema(
         (FIRST_TAKEN, pa.timestamp("us")),
         (LAST_TAKEN, pa.timestamp("us")),
         (COVER, pa.string()),
+    ]
+)
+
+SELECTED_SCHEMA = pa.schema(
+    [
+        (FACE_ID, pa.string()),
+        (PERSON_ID, pa.string()),
+        (NAME, pa.string()),
+        (LABEL, pa.string()),
+        (CONFIDENCE, pa.float32()),
+        (ROLE, pa.string()),
+        (PHOTO_ID, pa.string()),
+        (ROOT, pa.string()),
+        (PATH, pa.string()),
+        (PATH_BYTES, pa.binary()),
+        (TAKEN_AT, pa.timestamp("us")),
+        (UTC_OFFSET, pa.int16()),
+        (WIDTH, pa.int32()),
+        (HEIGHT, pa.int32()),
+        (X0, pa.float32()),
+        (Y0, pa.float32()),
+        (X1, pa.float32()),
+        (Y1, pa.float32()),
+        (SCORE, pa.float32()),
+        (SELECTED_SIZE, pa.float32()),
+        (SHARPNESS, pa.float32()),
+        (ROLL, pa.float32()),
+        (YAW, pa.float32()),
+    ]
+)
+# What `albumen dedupe` found out of a crawl before any finding: a row per photo.
+IDENTITIES_SCHEMA = pa.schema(
+    [
+        (IDENTITY, pa.string()),
+        (ROOT, pa.string()),
+        (PATH, pa.string()),
+        (PATH_BYTES, pa.binary()),
+        (PHOTO_ID, pa.string()),
+        (FACE_ID, pa.string()),
+        (CONFIDENCE, pa.float32()),
+    ]
+)
+
+FORGOTTEN_AT = "forgotten_at"
+# What must not come back: a face by its photo's content and box, or by its photo's place; without a
+# box the whole photo.
+TOMBSTONES_SCHEMA = pa.schema(
+    [
+        (PHOTO_ID, pa.string()),
+        (ROOT, pa.string()),
+        (PATH_BYTES, pa.binary()),
+        (X0, pa.float32()),
+        (Y0, pa.float32()),
+        (X1, pa.float32()),
+        (Y1, pa.float32()),
+        (FORGOTTEN_AT, pa.timestamp("us", tz="UTC")),
     ]
 )
 

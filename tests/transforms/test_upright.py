@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from transforms.orientation import upright
+from transforms.upright import upright
 
 PILLOW = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
