@@ -11,6 +11,7 @@ from functools import wraps
 import click
 
 from pipeline import commands
+from pipeline.cli_correct import correct_group
 from pipeline.options import IndexOptions, parse_until
 
 _FAILED, _WRONG_USE = 1, 2
@@ -302,3 +303,6 @@ def _print(result: commands.Result, as_json: bool, quiet: bool) -> None:
             click.echo(line)
     if as_json:
         click.echo(json.dumps(result.facts, default=str))
+
+
+main.add_command(correct_group(_reported, _output_options, _print))

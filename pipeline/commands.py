@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from models.weights import WeightsError
@@ -15,10 +16,11 @@ from pipeline.options import IndexOptions, UsageError
 from pipeline.supervise import RunFailed
 from transforms import storage
 from transforms.archive import ArchiveError
+from transforms.corrections import CorrectionError
 from transforms.lease import STALE_SECONDS, Lease, LeaseLost, LibraryInUse
 from transforms.library import REPORT, Library, LibraryError
 
-WRONG_USE = (UsageError, WeightsError)
+WRONG_USE = (UsageError, WeightsError, CorrectionError)
 _LEASE_WAIT = STALE_SECONDS + 30
 FAILURES = (LibraryError, ArchiveError, LibraryInUse, LeaseLost, RunFailed, OSError)
 
@@ -97,6 +99,23 @@ def report(library: str, *, out: str | None, quiet: bool) -> Result:
         return Result(*_reported(write_report(opened, out=out), out))
     with Lease(library):
         return Result(*_reported(write_report(opened), opened.file(REPORT)))
+
+
+def correct(library: str, kind: str, references: Sequence[str], *, name: str, note: str) -> Result:
+    """One more line of corrections."""
+    from pipeline.correct import correct as write
+
+    made = write(Library.open(library), kind, references, name=name, note=note)
+    lines = [f"{made.correction.id}: {made.correction}", *made.notes]
+    lines.append(f"It holds from the next `albumen group {library}` or `albumen run` on.")
+    return Result(lines, {"correction": made.correction.id})
+
+
+def review_corrections(library: str) -> Result:
+    """All corrections, and what is wrong with them."""
+    from pipeline.correct import review
+
+    return Result(*review(Library.open(library)))
 
 
 def evaluate_lfw(library: str, pairs: str) -> Result:
@@ -198,10 +217,21 @@ def _index_lines(indexed) -> list[str]:
 
 
 def _group_lines(grouped) -> list[str]:
-    return [
+    lines = [
         f"{grouped.faces:,} faces grouped into {grouped.people:,} people in {_time(grouped.seconds)}; "
         f"{grouped.ungrouped:,} faces ungrouped."
     ]
+    past = grouped.overlap
+    if past.kept or past.split or past.merged or past.gone:
+        lines.append(
+            f"Of the people of the revision before {past.kept:,} were kept, {past.split:,} split, "
+            f"{past.merged:,} merged into others, {past.gone:,} are gone; {past.new:,} are new. "
+            f"{past.moved:,} faces changed their person, {past.joined:,} joined one, {past.left:,} left."
+        )
+    if grouped.names_without_person:
+        names = ", ".join(grouped.names_without_person)
+        lines.append(f"Names whose person has no face now, kept until one comes back: {names}.")
+    return lines + list(grouped.problems)
 
 
 def _report_if_needed(library: Library, facts: dict[str, object]) -> list[str]:

@@ -10,9 +10,21 @@ import numpy as np
 import pyarrow as pa
 
 from models.calibration import Calibration, learnt_from_library, shipped_calibration
+from transforms.decided_people import assign_decided, corrected, renewed_anchors
+from transforms.decisions import read_decisions
 from transforms.grouping import METHODS
 from transforms.library import Library, LibraryError
-from transforms.people import Assignment, FaceSet, WeakLimits, assign, person_ids
+from transforms.people import Assignment, FaceSet, WeakLimits
+from transforms.succession import (
+    Overlap,
+    Past,
+    continued_ids,
+    given_names,
+    gone_people,
+    ignored_ids,
+    overlap,
+)
+from transforms.successors import Successors
 from transforms.tables import (
     ASSIGNMENTS_SCHEMA,
     CONFIDENCE,
@@ -22,6 +34,7 @@ from transforms.tables import (
     FACE_SIZE,
     FACES,
     FIRST_TAKEN,
+    IGNORED,
     LAST_TAKEN,
     NAME,
     PEOPLE_SCHEMA,
@@ -38,8 +51,6 @@ from transforms.tables import (
 )
 from transforms.verification import centred
 
-_GROUPED_BY = "grouping"
-
 
 @dataclass(frozen=True)
 class GroupSummary:
@@ -53,6 +64,10 @@ class GroupSummary:
     ungrouped: int
     largest: int
     seconds: float
+    overlap: Overlap
+    corrections: int = 0
+    problems: tuple[str, ...] = ()
+    names_without_person: tuple[str, ...] = ()
 
 
 def is_current(library: Library, *, method: str, seed: int) -> bool:
@@ -61,7 +76,12 @@ def is_current(library: Library, *, method: str, seed: int) -> bool:
     if revision is None:
         return False
     made = library.read_grouping(revision)
-    wanted = {"method": method, "seed": seed, "faces_state": library.faces_state()}
+    wanted = {
+        "method": method,
+        "seed": seed,
+        "faces_state": library.faces_state(),
+        "corrections_state": library.corrections_state(),
+    }
     return all(made.get(key) == value for key, value in wanted.items())
 
 
@@ -92,65 +112,59 @@ def group_library(library: Library, *, method: str, seed: int) -> GroupSummary:
     faces = FaceSet(centred(embeddings, known.centre), photo, size, score, yaw, sharpness)
     limits = WeakLimits()
     threshold = known.thresholds[method].at(int((~faces.weak(limits)).sum()))
-    found = assign(faces, method=method, threshold=threshold, seed=seed, limits=limits)
-    revision = library.next_revision()
-    face_ids = table[FACE_ID].to_pylist()
-    ids = person_ids(face_ids, found.group, _previous(library))
-    people = _people_table(library, table, found, ids, faces)
+    state, id_column = library.corrections_state(), table[FACE_ID].combine_chunks()
+    successors = Successors.of(library, id_column)
+    decisions = read_decisions(library, id_column, successors=successors)
+    constraints = decisions.constraints
+    found = assign_decided(faces, constraints, method=method, threshold=threshold, seed=seed, limits=limits)
+    revision, past = library.next_revision(), Past.of(library, successors)
+    face_ids = id_column.to_pylist()
+    ids = continued_ids(face_ids, found.group, past)
+    names, corrected_names, lost_names = given_names(ids, found.group, constraints, past)
+    ignored = ignored_ids(ids, found.group, constraints)
+    people = _people_table(library, table, found, ids, faces, names, ignored)
     seconds = time.monotonic() - started
     sizes = np.bincount(found.group[found.group >= 0]) if len(ids) else np.zeros(1, np.int64)
     summary = GroupSummary(
         revision=revision, method=method, threshold=threshold, faces=len(table), people=len(ids),
         ungrouped=int((found.group < 0).sum()), largest=int(sizes.max()), seconds=seconds,
+        overlap=overlap(past, id_column, found.group, ids), corrections=len(decisions.corrections),
+        problems=tuple(str(p) for p in decisions.problems), names_without_person=tuple(lost_names),
     )  # fmt: skip
     library.write_revision(
         revision,
-        assignments=_assignments_table(face_ids, found, ids),
+        assignments=_assignments_table(face_ids, found, ids, corrected(constraints, len(face_ids))),
         people=people,
-        grouping=_facts(library, summary, known, limits, seed),
+        grouping=_facts(library, summary, known, limits, seed)
+        | {"corrections_state": state, "named_by_corrections": corrected_names},
+        gone=gone_people(past, ids),
+        anchors=renewed_anchors(decisions, face_ids, found),
     )
     return summary
 
 
-def _previous(library: Library) -> dict[str, str]:
-    """face_id → person_id of the revision before."""
-    revision = library.current_revision()
-    if revision is None:
-        return {}
-    table = library.read_assignments(revision)
-    pairs = zip(table[FACE_ID].to_pylist(), table[PERSON_ID].to_pylist(), strict=True)
-    return {face: person for face, person in pairs if person is not None}
-
-
-def _names(library: Library) -> dict[str, str]:
-    """person_id → name of the revision before, for those who have one."""
-    revision = library.current_revision()
-    if revision is None:
-        return {}
-    table = library.read_people(revision)
-    pairs = zip(table[PERSON_ID].to_pylist(), table[NAME].to_pylist(), strict=True)
-    return {person: name for person, name in pairs if name is not None}
-
-
-def _assignments_table(face_ids: list[str], found: Assignment, ids: list[str]) -> pa.Table:
+def _assignments_table(
+    face_ids: list[str], found: Assignment, ids: list[str], source: np.ndarray
+) -> pa.Table:
     people = [ids[g] if g >= 0 else None for g in found.group.tolist()]
     data = {
         FACE_ID: face_ids,
         PERSON_ID: people,
         CONFIDENCE: found.confidence.tolist(),
         ROLE: found.role.tolist(),
-        SOURCE: [_GROUPED_BY] * len(face_ids),
+        SOURCE: source.tolist(),
     }
     return pa.table(data, schema=ASSIGNMENTS_SCHEMA)
 
 
 def _people_table(
-    library: Library, table: pa.Table, found: Assignment, ids: list[str], faces: FaceSet
-) -> pa.Table:
+    library: Library, table: pa.Table, found: Assignment, ids: list[str], faces: FaceSet,
+    names: dict[str, str], ignored: set[str],
+) -> pa.Table:  # fmt: skip
     """People, the largest first."""
     photos = library.read_photos([PHOTO_ID, TAKEN_AT])
     taken = dict(zip(photos[PHOTO_ID].to_pylist(), photos[TAKEN_AT].to_pylist(), strict=True))
-    names, photo_ids, face_ids = _names(library), table[PHOTO_ID].to_pylist(), table[FACE_ID].to_pylist()
+    photo_ids, face_ids = table[PHOTO_ID].to_pylist(), table[FACE_ID].to_pylist()
     # The cover: large, sharp, looking at the camera, and surely this person.
     beauty = np.minimum(faces.size, 400) * np.cos(np.radians(faces.yaw)) * found.confidence * faces.score
     order = np.argsort(found.group, kind="stable")
@@ -169,6 +183,7 @@ def _people_table(
                 FIRST_TAKEN: min(times, default=None),
                 LAST_TAKEN: max(times, default=None),
                 COVER: face_ids[members[int(np.argmax(beauty[members]))]],
+                IGNORED: person in ignored,
             }
         )
     rows.sort(key=lambda row: (-row[FACES], row[PERSON_ID]))

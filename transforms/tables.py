@@ -23,6 +23,9 @@ SHARPNESS, ROLL, YAW, EMBEDDING, JPEG = "sharpness", "roll", "yaw", "embedding",
 PERSON_ID, CONFIDENCE, ROLE, SOURCE = "person_id", "confidence", "role", "source"
 NAME, FACES, PHOTOS_COUNT = "name", "faces", "photos"
 FIRST_TAKEN, LAST_TAKEN, COVER = "first_taken_at", "last_taken_at", "cover_face_id"
+IGNORED, LAST_REVISION, SUCCESSOR_ID = "ignored", "last_revision", "successor_id"
+# What a face's assignment goes back to, in the column `source`.
+BY_GROUPING, BY_CORRECTION, NO_FACE_AT_ALL = "grouping", "correction", "not-a-face"
 
 PHOTOS_SCHEMA = pa.schema(
     [
@@ -61,8 +64,20 @@ PEOPLE_SCHEMA = pa.schema(
         (FIRST_TAKEN, pa.timestamp("us")),
         (LAST_TAKEN, pa.timestamp("us")),
         (COVER, pa.string()),
+        (IGNORED, pa.bool_()),
     ]
 )
+# People of revisions before who have no face in this one, with faces by which they are known again.
+GONE_SCHEMA = pa.schema(
+    [
+        (PERSON_ID, pa.string()),
+        (NAME, pa.string()),
+        (LAST_REVISION, pa.string()),
+        (FACES, pa.list_(pa.string())),
+    ]
+)
+
+SUCCESSORS_SCHEMA = pa.schema([(FACE_ID, pa.string()), (SUCCESSOR_ID, pa.string())])
 
 
 def faces_schema(dimensions: int) -> pa.Schema:
