@@ -11,7 +11,7 @@ from functools import wraps
 import click
 
 from pipeline import commands
-from pipeline.cli_correct import correct_group
+from pipeline.cli_correct import correct_group, growth_command
 from pipeline.options import IndexOptions, parse_until
 
 _FAILED, _WRONG_USE = 1, 2
@@ -205,11 +205,14 @@ def index_command(archive, library, as_json, quiet, **kwargs) -> None:
 @main.command("group")
 @_library
 @_group_options
+@click.option(
+    "--full", is_flag=True, help="Group all faces anew, not only what is new and what that touches."
+)
 @_output_options
 @_reported
-def group_command(library, method, seed, as_json, quiet) -> None:
+def group_command(library, method, seed, full, as_json, quiet) -> None:
     """Group the faces of LIBRARY by person: faces → people."""
-    _print(commands.group(library, method=method, seed=seed, quiet=quiet), as_json, quiet)
+    _print(commands.group(library, method=method, seed=seed, full=full, quiet=quiet), as_json, quiet)
 
 
 @main.command("report")
@@ -306,3 +309,4 @@ def _print(result: commands.Result, as_json: bool, quiet: bool) -> None:
 
 
 main.add_command(correct_group(_reported, _output_options, _print))
+evaluate.add_command(growth_command(_reported, _output_options, _print))

@@ -1,4 +1,4 @@
-"""The command ``albumen correct`` and its kinds."""
+"""The command ``albumen correct`` and its kinds, and the evaluations of what lasts."""
 
 from __future__ import annotations
 
@@ -76,3 +76,25 @@ def _kind_command(kind: str, wrap: Callable, output: Callable, show: Callable) -
         command = click.argument("others", nargs=-1)(command)
     command = click.argument("who", metavar="ID" if kind == UNDO else "WHO")(command)
     return click.command(kind, help=_HELP[kind])(command)
+
+
+def growth_command(wrap: Callable, output: Callable, show: Callable) -> click.Command:
+    """``albumen evaluate growth``."""
+
+    @click.command("growth")
+    @click.argument("library")
+    @click.option(
+        "--steps", type=click.IntRange(1), default=10, show_default=True, help="Parts of the archive."
+    )
+    @click.option("--method", default="default", show_default=True)
+    @click.option("--seed", type=int, default=0, show_default=True)
+    @output
+    @wrap
+    def command(library: str, steps: int, method: str, seed: int, as_json: bool, quiet: bool) -> None:
+        """Group a labelled LIBRARY whose photos come in parts, and all of it at once: scores and cost."""
+        from pipeline import commands
+
+        result = commands.evaluate_growth(library, steps=steps, method=method, seed=seed)
+        show(result, as_json, quiet)
+
+    return command

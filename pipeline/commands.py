@@ -80,13 +80,13 @@ def index(archive: str, library: str, options: IndexOptions, *, quiet: bool) -> 
     return Result(_index_lines(indexed), facts)
 
 
-def group(library: str, *, method: str, seed: int, quiet: bool) -> Result:
+def group(library: str, *, method: str, seed: int, full: bool, quiet: bool) -> Result:
     """Faces → people."""
     from pipeline.group import group_library
 
     opened = Library.open(library)
     with Lease(library):
-        grouped = group_library(opened, method=method, seed=seed)
+        grouped = group_library(opened, method=method, seed=seed, full=full)
     return Result(_group_lines(grouped), {"group": asdict(grouped)})
 
 
@@ -130,6 +130,13 @@ def evaluate_clusters(library: str) -> Result:
     from pipeline.evaluate import clusters
 
     return Result(*clusters(Library.open(library)))
+
+
+def evaluate_growth(library: str, *, steps: int, method: str, seed: int) -> Result:
+    """Increments against one grouping of all."""
+    from pipeline.evaluate_growth import growth
+
+    return Result(*growth(Library.open(library), steps=steps, method=method, seed=seed))
 
 
 def calibrate(library: str, out: str) -> Result:
@@ -221,6 +228,8 @@ def _group_lines(grouped) -> list[str]:
         f"{grouped.faces:,} faces grouped into {grouped.people:,} people in {_time(grouped.seconds)}; "
         f"{grouped.ungrouped:,} faces ungrouped."
     ]
+    if grouped.regrouped < grouped.faces:
+        lines.append(f"{grouped.regrouped:,} faces were looked at again: new ones and what they touch.")
     past = grouped.overlap
     if past.kept or past.split or past.merged or past.gone:
         lines.append(

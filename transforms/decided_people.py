@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,33 +11,32 @@ from transforms.constraints import Constraints
 from transforms.corrections import Anchor, anchors_cell
 from transforms.decisions import Decisions
 from transforms.enforcement import freed_photos
-from transforms.people import CORE, UNGROUPED, Assignment, FaceSet, WeakLimits, assign
+from transforms.increments import part_of
+from transforms.people import CORE, UNGROUPED, Assignment, FaceSet
 from transforms.references import ANCHORS, best_faces
 from transforms.tables import BY_CORRECTION, BY_GROUPING, NO_FACE_AT_ALL
 
 
 def assign_decided(
-    faces: FaceSet, constraints: Constraints, *, method: str, threshold: float, seed: int,
-    limits: WeakLimits,
-) -> Assignment:  # fmt: skip
-    """`transforms.people.assign` on what are faces, with two of a photo let be one person where allowed."""
+    faces: FaceSet,
+    constraints: Constraints,
+    group_faces: Callable[[FaceSet, Constraints, np.ndarray], Assignment],
+) -> Assignment:
+    """Groups what are faces, with two of a photo let be one person where allowed.
+
+    `group_faces` groups a part of the faces, given also their rows, as `transforms.people.assign` does.
+    """
     count = len(faces.vectors)
     present = np.setdiff1d(np.arange(count), constraints.absent)
-    part = FaceSet(
-        faces.vectors[present], freed_photos(faces.photo, constraints)[present], faces.size[present],
-        faces.score[present], faces.yaw[present], faces.sharpness[present],
-    )  # fmt: skip
-    found = assign(
-        part, method=method, threshold=threshold, seed=seed, limits=limits,
-        constraints=constraints.within(present),
-    )  # fmt: skip
+    part = part_of(replace(faces, photo=freed_photos(faces.photo, constraints)), present)
+    found = group_faces(part, constraints.within(present), present)
     if len(present) == count:
         return found
     group = np.full(count, -1, np.int64)
     role = np.full(count, UNGROUPED, object)
     confidence = np.zeros(count, np.float32)
     group[present], role[present], confidence[present] = found.group, found.role, found.confidence
-    return Assignment(group, role, confidence)
+    return replace(found, group=group, role=role, confidence=confidence)
 
 
 def corrected(constraints: Constraints, count: int) -> np.ndarray:

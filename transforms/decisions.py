@@ -44,6 +44,9 @@ class Decisions:
     constraints: Constraints = Constraints()
     problems: tuple[Problem, ...] = ()
     kept: Mapping[str, str] = field(default_factory=dict)
+    # The rows of each correction's faces, also of those that do not hold, and which hold as they stand.
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
+    effective: tuple[str, ...] = ()
 
 
 def read_decisions(
@@ -59,18 +62,37 @@ def read_decisions(
     kept = library.read_anchors(revision) if revision else {}
     references = References(library, revision)
     problems = list(file.problems)
-    anchored, new = [], {}
-    for correction in file.active:
+    anchored, new, spoken_of = [], {}, {}
+    for correction in file.corrections:
         known = {**correction.anchors, **anchors_of(kept.get(correction.id, ""))}
         known = {text: replace(a, faces=tuple(successors.now(a.faces))) for text, a in known.items()}
+        faces = [f for a in known.values() for f in a.faces]
+        if correction not in file.active:
+            spoken_of[correction.id] = faces
+            continue
         try:
             anchored.append(anchor(correction, references, known))
+            spoken_of[correction.id] = [f for a in anchored[-1].anchors.values() for f in a.faces]
             if anchored[-1].anchors != correction.anchors:
                 new[correction.id] = anchors_cell(anchored[-1].anchors)
         except CorrectionError as error:
             problems.append(Problem((correction.line,), f"{correction}: {error}"))
     constraints, more = resolve(anchored, lambda ids: rows_among(ids, face_ids))
-    return Decisions(tuple(anchored), constraints, (*problems, *more), new)
+    rows = {id: rows_among(faces, face_ids) for id, faces in spoken_of.items()}
+    troubled = {line for p in (*problems, *more) for line in p.lines}
+    effective = tuple(sorted(c.id for c in anchored if c.line not in troubled))
+    return Decisions(tuple(anchored), constraints, (*problems, *more), new, rows, effective)
+
+
+def changed_faces(decisions: Decisions, before: Sequence[str]) -> np.ndarray | None:
+    """int64[m]: faces that corrections speak of which hold now and did not `before`, or the other way
+    round; None where a line that held is not in the file any more."""
+    changed = set(before) ^ set(decisions.effective)
+    if changed - decisions.rows.keys():
+        return None
+    rows = [decisions.rows[id] for id in sorted(changed)]
+    found = np.concatenate([np.zeros(0, np.int64), *rows])
+    return np.unique(found[found >= 0])
 
 
 def anchor(

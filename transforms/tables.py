@@ -24,6 +24,7 @@ PERSON_ID, CONFIDENCE, ROLE, SOURCE = "person_id", "confidence", "role", "source
 NAME, FACES, PHOTOS_COUNT = "name", "faces", "photos"
 FIRST_TAKEN, LAST_TAKEN, COVER = "first_taken_at", "last_taken_at", "cover_face_id"
 IGNORED, LAST_REVISION, SUCCESSOR_ID = "ignored", "last_revision", "successor_id"
+LEFT, RIGHT, SIMILARITY = "left", "right", "similarity"
 # What a face's assignment goes back to, in the column `source`.
 BY_GROUPING, BY_CORRECTION, NO_FACE_AT_ALL = "grouping", "correction", "not-a-face"
 
@@ -78,6 +79,8 @@ GONE_SCHEMA = pa.schema(
 )
 
 SUCCESSORS_SCHEMA = pa.schema([(FACE_ID, pa.string()), (SUCCESSOR_ID, pa.string())])
+# Edges of a revision's neighbour graph, by row among the faces of its assignments.
+GRAPH_SCHEMA = pa.schema([(LEFT, pa.int32()), (RIGHT, pa.int32()), (SIMILARITY, pa.float32())])
 
 
 def faces_schema(dimensions: int) -> pa.Schema:

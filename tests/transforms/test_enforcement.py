@@ -11,7 +11,7 @@ from transforms.corrections import Correction
 from transforms.decided_people import assign_decided
 from transforms.enforcement import enforce, freed_photos, guided, violations
 from transforms.neighbours import neighbour_graph
-from transforms.people import FaceSet, WeakLimits
+from transforms.people import Assignment, FaceSet, assign
 
 THRESHOLD = 0.6
 
@@ -178,6 +178,13 @@ def face_set(vectors: np.ndarray, photo: np.ndarray, weak: np.ndarray) -> FaceSe
     return FaceSet(vectors, photo, size, ones, 0 * ones, ones)
 
 
+def decided(faces: FaceSet, found: Constraints, *, threshold: float, method: str = "default") -> Assignment:
+    def group_faces(part: FaceSet, local: Constraints, rows: np.ndarray) -> Assignment:
+        return assign(part, method=method, threshold=threshold, seed=1, constraints=local)
+
+    return assign_decided(faces, found, group_faces)
+
+
 @pytest.mark.parametrize("method", ["default", "agglomerative"])
 def test_grouping_keeps_every_constraint_too(method: str) -> None:
     count = 40
@@ -189,7 +196,7 @@ def test_grouping_keeps_every_constraint_too(method: str) -> None:
         found, _ = resolved(*corrections, faces=count)
         vectors = identities(random.integers(0, 6, count), noise=0.5, seed=seed)
         faces = face_set(vectors, random.integers(0, 25, count), random.random(count) < 0.2)
-        result = assign_decided(faces, found, method=method, threshold=0.5, seed=1, limits=WeakLimits())
+        result = decided(faces, found, method=method, threshold=0.5)
         assert not violations(result.group, found)
         assert ((result.group < 0) == (result.role == "ungrouped")).all()
         assert (result.confidence[result.group < 0] == 0).all()
@@ -204,17 +211,15 @@ def test_a_merge_teaches_about_faces_that_lay_between_two_people() -> None:
     middle = unit(vectors[:12].mean(axis=0) + vectors[12:].mean(axis=0))
     vectors = np.vstack([vectors, middle])
     faces = face_set(vectors, np.arange(25), np.arange(25) == 24)
-    kwargs = {"method": "default", "threshold": 0.55, "seed": 1, "limits": WeakLimits()}
-    assert assign_decided(faces, Constraints(), **kwargs).group[24] == -1
+    assert decided(faces, Constraints(), threshold=0.55).group[24] == -1
     found, _ = resolved(said(2, "merge", person(0, 1, 2), person(12, 13, 14)))
-    assert assign_decided(faces, found, **kwargs).group.tolist() == [0] * 25
+    assert decided(faces, found, threshold=0.55).group.tolist() == [0] * 25
 
 
 def test_a_mirror_that_the_user_allows_is_one_person_twice() -> None:
     who = np.zeros(6, int)
     vectors, photo = identities(who, noise=0.4), np.array([0, 1, 2, 3, 4, 4])
     faces = face_set(vectors, photo, np.zeros(6, bool))
-    kwargs = {"method": "default", "threshold": 0.3, "seed": 1, "limits": WeakLimits()}
-    assert sorted(assign_decided(faces, Constraints(), **kwargs).group.tolist())[0] == -1
+    assert sorted(decided(faces, Constraints(), threshold=0.3).group.tolist())[0] == -1
     found, _ = resolved(said(2, "same-photo-allowed", 4, 5))
-    assert assign_decided(faces, found, **kwargs).group.tolist() == [0] * 6
+    assert decided(faces, found, threshold=0.3).group.tolist() == [0] * 6
