@@ -11,7 +11,13 @@ from functools import wraps
 import click
 
 from pipeline import commands
-from pipeline.cli_correct import correct_group, growth_command
+from pipeline.cli_correct import (
+    correct_group,
+    evaluate_corrections_command,
+    growth_command,
+    migrate_command,
+    stats_command,
+)
 from pipeline.options import IndexOptions, parse_until
 
 _FAILED, _WRONG_USE = 1, 2
@@ -310,3 +316,6 @@ def _print(result: commands.Result, as_json: bool, quiet: bool) -> None:
 
 main.add_command(correct_group(_reported, _output_options, _print))
 evaluate.add_command(growth_command(_reported, _output_options, _print))
+main.add_command(migrate_command(_reported, _output_options, _print))
+main.add_command(stats_command(_reported, _output_options, _print))
+evaluate.add_command(evaluate_corrections_command(_reported, _output_options, _print))

@@ -78,6 +78,33 @@ def _kind_command(kind: str, wrap: Callable, output: Callable, show: Callable) -
     return click.command(kind, help=_HELP[kind])(command)
 
 
+def migrate_command(wrap: Callable, output: Callable, show: Callable) -> click.Command:
+    """``albumen migrate``."""
+
+    @click.command("migrate")
+    @click.argument("library")
+    @click.option("--embedder", required=True, help="facenet-casia, facenet-vggface2 or onnx:FILE.")
+    @click.option("--mirror", is_flag=True, help="Embed each face and its mirror image.")
+    @click.option("--without-missing", is_flag=True, help="Leave out faces whose photos are not there.")
+    @output
+    @wrap
+    def command(
+        library: str, embedder: str, mirror: bool, without_missing: bool, as_json: bool, quiet: bool
+    ) -> None:
+        """Embed the faces of LIBRARY anew with another embedder; people keep their ids and names.
+
+        The photos must be where they were. The library works as before until all faces are done.
+        """
+        from pipeline import commands
+
+        result = commands.migrate(
+            library, embedder=embedder, mirror=mirror, without_missing=without_missing, quiet=quiet
+        )
+        show(result, as_json, quiet)
+
+    return command
+
+
 def growth_command(wrap: Callable, output: Callable, show: Callable) -> click.Command:
     """``albumen evaluate growth``."""
 
@@ -95,6 +122,51 @@ def growth_command(wrap: Callable, output: Callable, show: Callable) -> click.Co
         from pipeline import commands
 
         result = commands.evaluate_growth(library, steps=steps, method=method, seed=seed)
+        show(result, as_json, quiet)
+
+    return command
+
+
+def stats_command(wrap: Callable, output: Callable, show: Callable) -> click.Command:
+    """``albumen stats``."""
+
+    @click.command("stats")
+    @click.argument("library")
+    @click.option("--ask", is_flag=True, help="List the questions whose answers would help most.")
+    @click.option(
+        "--count", type=click.IntRange(1), default=20, show_default=True, help="How many questions."
+    )
+    @output
+    @wrap
+    def command(library: str, ask: bool, count: int, as_json: bool, quiet: bool) -> None:
+        """Say what LIBRARY holds, and what its owner could best tell it."""
+        from pipeline import commands
+
+        show(commands.stats(library, ask=ask, count=count), as_json, quiet)
+
+    return command
+
+
+def evaluate_corrections_command(wrap: Callable, output: Callable, show: Callable) -> click.Command:
+    """``albumen evaluate corrections``."""
+
+    @click.command("corrections")
+    @click.argument("library")
+    @click.option(
+        "--count", type=click.IntRange(10), default=100, show_default=True, help="Questions answered."
+    )
+    @click.option("--method", default="default", show_default=True)
+    @click.option("--seed", type=int, default=0, show_default=True)
+    @click.option("--plot", metavar="FILE", help="Draw both curves into this SVG file.")
+    @output
+    @wrap
+    def command(
+        library: str, count: int, method: str, seed: int, plot: str | None, as_json: bool, quiet: bool
+    ) -> None:
+        """Simulate users of a labelled LIBRARY who answer the most useful questions, or random ones."""
+        from pipeline import commands
+
+        result = commands.evaluate_corrections(library, count=count, method=method, seed=seed, plot=plot)
         show(result, as_json, quiet)
 
     return command

@@ -118,6 +118,35 @@ def review_corrections(library: str) -> Result:
     return Result(*review(Library.open(library)))
 
 
+def migrate(library: str, *, embedder: str, mirror: bool, without_missing: bool, quiet: bool) -> Result:
+    """Another embedder, the same people."""
+    from pipeline.group import group_library
+    from pipeline.migrate import migrate as embed_anew
+
+    opened = Library.open(library)
+    with Lease(library) as lease:
+        done = embed_anew(
+            opened, lease, embedder=embedder, mirror=mirror, without_missing=without_missing, quiet=quiet
+        )
+        facts: dict[str, object] = {"migrate": asdict(done), "complete": done.complete}
+        lines = [f"The original of {path} is missing." for path in done.missing_paths]
+        if done.missing > len(done.missing_paths):
+            lines.append(f"{done.missing:,} originals are missing in all.")
+        if not done.complete:
+            raise LibraryError(
+                "\n".join(lines) + "\nThe library stays as it is: connect the archive and start again (what "
+                "is done is kept), or leave these photos' faces out with --without-missing"
+            )
+        lines.append(f"{done.faces:,} faces have vectors of {embedder} now ({done.fingerprint}).")
+        revision = opened.current_revision()
+        if revision is not None:
+            made = opened.read_grouping(revision)
+            grouped = group_library(opened, method=str(made["method"]), seed=int(str(made["seed"])))
+            lines += _group_lines(grouped)
+            facts["group"] = asdict(grouped)
+    return Result(lines, facts)
+
+
 def evaluate_lfw(library: str, pairs: str) -> Result:
     """Verification on LFW."""
     from pipeline.evaluate import lfw
@@ -130,6 +159,21 @@ def evaluate_clusters(library: str) -> Result:
     from pipeline.evaluate import clusters
 
     return Result(*clusters(Library.open(library)))
+
+
+def stats(library: str, *, ask: bool, count: int) -> Result:
+    """What a library holds, and what to ask its owner."""
+    from pipeline import stats as job
+
+    opened = Library.open(library)
+    return Result(*(job.ask(opened, count=count) if ask else job.stats(opened)))
+
+
+def evaluate_corrections(library: str, *, count: int, method: str, seed: int, plot: str | None) -> Result:
+    """What answers are worth."""
+    from pipeline.evaluate_corrections import corrections
+
+    return Result(*corrections(Library.open(library), count=count, method=method, seed=seed, plot=plot))
 
 
 def evaluate_growth(library: str, *, steps: int, method: str, seed: int) -> Result:

@@ -50,7 +50,7 @@ def growth(library: Library, *, steps: int, method: str, seed: int) -> tuple[lis
     rows = _NOTHING
     for step in range(steps):
         grown = np.flatnonzero(arrival[photo] <= step)
-        kept = _kept(result, rows, grown) if result is not None else None
+        kept = handed_on(result, rows, grown) if result is not None else None
         frozen = result.frozen if result is not None else None
         started = time.perf_counter()
         result = grouped(part_of(faces, grown), kept=kept, frozen=frozen, changed=_NOTHING)
@@ -81,7 +81,7 @@ def growth(library: Library, *, steps: int, method: str, seed: int) -> tuple[lis
     return lines, facts
 
 
-def _kept(result: Regrouped, rows: np.ndarray, grown: np.ndarray) -> Kept:
+def handed_on(result: Regrouped, rows: np.ndarray, grown: np.ndarray) -> Kept:
     """What a grouping of `rows` hands on to one of `grown`, all rows of the whole library."""
     place = np.searchsorted(grown, rows)
     known = np.zeros(len(grown), bool)

@@ -182,7 +182,8 @@ def _calibration(
     found = calibration(library, embeddings)
     if full or found.source != made.get("calibration") or found.source != FROM_LIBRARY:
         return found
-    if made.get("method") != method or not isinstance(frozen, dict) or not isinstance(line, dict):
+    same = made.get("method") == method and made.get("fingerprint") == library.info().fingerprint
+    if not same or not isinstance(frozen, dict) or not isinstance(line, dict):
         return found
     if len(table) >= RENEWAL * float(str(made.get("faces_at_full", 0))):
         return found

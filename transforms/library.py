@@ -342,6 +342,25 @@ class Library(DecisionFiles):
                 parts.append(_read(path, list(columns)).filter(inside))
         return pa.concat_tables(parts) if parts else faces_schema(1).empty_table().select(list(columns))
 
+    def read_chunk_faces(self, name: str, columns: Sequence[str]) -> pa.Table | None:
+        """Columns of one chunk's faces, None for a chunk without any."""
+        path = self._face_path(self.info().fingerprint or "", name)
+        return _read(path, list(columns)) if storage.exists(path) else None
+
+    def faces_exist(self, fingerprint: str, name: str) -> bool:
+        """Whether a chunk has faces of that kind."""
+        return storage.exists(self._face_path(fingerprint, name))
+
+    def write_chunk_faces(self, fingerprint: str, name: str, faces: pa.Table) -> None:
+        """Writes a chunk's faces of another kind beside those that there are."""
+        self._write(self._face_path(fingerprint, name), faces)
+
+    def remove_other_faces(self, keep: Sequence[str]) -> None:
+        """Removes the faces of all kinds but some. Only for the holder of the lease."""
+        for name in storage.folder_names(self.file(_FACES)):
+            if name not in keep:
+                storage.remove_folder(self.file(_FACES, name))
+
     def faces_state(self) -> str:
         """A short name for which faces there are: people need to be grouped anew when it changes."""
         return digest(self.read_faces([FACE_ID]))

@@ -192,6 +192,6 @@ class References:
 
     def _faces_of(self, photo: str) -> tuple[str, ...]:
         faces = self._faces.filter(pc.equal(self._faces[PHOTO_ID], photo))
-        left = matrix(faces[BOX])[:, [0, 2]].mean(axis=1) if len(faces) else np.zeros(0)
+        left = matrix(faces[BOX])[:, 0] if len(faces) else np.zeros(0)
         ids = faces[FACE_ID].to_pylist()
         return tuple(ids[i] for i in np.argsort(left, kind="stable"))

@@ -152,18 +152,19 @@ def faces_table(faces: Sequence[FaceRow], embeddings: np.ndarray) -> pa.Table:
     columns = [
         pa.array([f.face_id for f in faces]),
         pa.array([f.photo_id for f in faces]),
-        _fixed_lists(boxes.reshape(-1, 4)),
-        _fixed_lists(landmarks.reshape(-1, 10)),
+        fixed_lists(boxes.reshape(-1, 4)),
+        fixed_lists(landmarks.reshape(-1, 10)),
         *(
             pa.array(np.array([getattr(f, field) for f in faces], np.float32))
             for field in ("score", "size", "sharpness", "roll", "yaw")
         ),
-        _fixed_lists(np.ascontiguousarray(embeddings, np.float32)),
+        fixed_lists(np.ascontiguousarray(embeddings, np.float32)),
     ]
     return pa.table(columns, schema=faces_schema(embeddings.shape[1]))
 
 
-def _fixed_lists(values: np.ndarray) -> pa.Array:
+def fixed_lists(values: np.ndarray) -> pa.Array:
+    """An array float32[n, d] as a column of fixed-size lists."""
     return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
 
 

@@ -17,15 +17,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pipeline.cli import main
 from pipeline.correct import correct, review
+from pipeline.evaluate_corrections import corrections
 from pipeline.group import group_library, is_current
-from tests.grown_library import PEOPLE, GrownLibrary
+from pipeline.stats import ask, stats
+from tests.grown_library import PEOPLE, GrownLibrary, photo_id
 from transforms import storage
 from transforms.corrections import KINDS, NAME, RENAME, CorrectionError, parse
 from transforms.decisions import read_decisions
 from transforms.enforcement import violations
 from transforms.lease import Lease, LibraryInUse
-from transforms.library import Library
-from transforms.tables import FACE_ID, FACES, PERSON_ID
+from transforms.library import Library, LibraryInfo
+from transforms.records import OK, FaceRow, FileEntry, PhotoRow
+from transforms.tables import EMBEDDING, FACE_ID, FACES, PERSON_ID, matrix
 from transforms.tables import NAME as NAMES
 
 
@@ -213,6 +216,55 @@ def test_the_command_line(grown: GrownLibrary) -> None:
     regroup(grown)
     assert {r[NAMES] for r in people(grown.library).values()} == {"Anne", "Bo", None}
     assert "gives way" in albumen("same", "Anne", "Bo") or "neither applies" in albumen("merge", "Anne", "Bo")
+
+
+def test_questions_come_with_what_to_type_and_are_not_asked_again(grown: GrownLibrary) -> None:
+    _, facts = ask(grown.library, count=3)
+    first = facts["questions"][0]
+    kind, *who = first["yes"].split()
+    correct(grown.library, kind, who)
+    _, facts = ask(grown.library, count=100)
+    assert first["yes"] not in [q["yes"] for q in facts["questions"]]
+    assert "60 faces" in stats(grown.library)[0][0]
+
+
+def test_simulated_users_make_the_people_better(tmp_path: Path) -> None:
+    hard = GrownLibrary(tmp_path / "hard", noise=0.42)
+    hard.add(*[[i % 8] for i in range(80)])
+    for path, (_, (person,)) in list(hard.photos.items()):
+        hard.photos[f"{person}/{path[6:]}"] = hard.photos.pop(path)
+    lines, facts = corrections(
+        _by_folder(tmp_path / "labelled", hard),
+        count=20,
+        method="default",
+        seed=0,
+        plot=str(tmp_path / "p.svg"),
+    )
+    curves = facts["bcubed_f"]
+    assert curves["most useful"][-1] >= curves["most useful"][0]
+    assert len(curves["random"]) == 3 and (tmp_path / "p.svg").exists() and "20 random" in lines[2]
+
+
+def _by_folder(path: Path, hard: GrownLibrary) -> Library:
+    """The same faces in a folder per person, each at the centre of its photo."""
+    made = Library.create(str(path))
+    made.save_info(LibraryInfo(roots={"photos": "/archive"}))
+    made.use_fingerprint("stand-in", {"embedder": {"name": "stand-in"}})
+    source = hard.library.read_faces([FACE_ID, EMBEDDING])
+    photos, faces = [], []
+    owner = {photo_id(f"album/{p.split('/')[1]}", 0): p for p in hard.photos}
+    for face in source[FACE_ID].to_pylist():
+        content = face.partition(":")[0]
+        photos.append(
+            PhotoRow(FileEntry("photos", owner[content].encode(), 1, 1), OK, None, content, 100, 100)
+        )
+        box = np.array([20, 20, 80, 80], np.float32)
+        faces.append(FaceRow(face, content, box, np.zeros((5, 2), np.float32), 0.99, 80.0, 0.5, 0.0, 0.0))
+    made.commit_chunk(
+        "chunk", fingerprint="stand-in", photos=photos, faces=faces,
+        embeddings=matrix(source[EMBEDDING]), thumbs=[],
+    )  # fmt: skip
+    return made
 
 
 class Power(BaseException):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.calibration import Line
-from pipeline.evaluate_growth import _kept
+from pipeline.evaluate_growth import handed_on
 from tests.transforms.test_constraints import person, resolved, said
 from tests.transforms.test_enforcement import face_set, identities
 from transforms.constraints import Constraints
@@ -32,7 +32,11 @@ def grow(
     constraints: Constraints = Constraints(), changed: np.ndarray | None = NOTHING,
 ) -> Regrouped:  # fmt: skip
     return grouped(
-        part_of(faces, now), constraints, kept=_kept(before, old, now), frozen=before.frozen, changed=changed
+        part_of(faces, now),
+        constraints,
+        kept=handed_on(before, old, now),
+        frozen=before.frozen,
+        changed=changed,
     )
 
 
@@ -54,8 +58,8 @@ def test_a_quarter_more_renews_the_threshold_on_the_kept_graph() -> None:
     few, many = np.union1d(old, [1, 3]), np.arange(200)
     assert grow(faces, before, old, few).frozen == before.frozen
     after = grouped(
-        part_of(faces, many), Constraints(), line=line, kept=_kept(before, old, many), frozen=before.frozen,
-        changed=NOTHING,
+        part_of(faces, many), Constraints(), line=line, kept=handed_on(before, old, many),
+        frozen=before.frozen, changed=NOTHING,
     )  # fmt: skip
     assert after.kind == RENEWED and after.frozen.threshold == line.at(200) > before.frozen.threshold
     assert after.frozen.least == before.frozen.least
@@ -83,7 +87,7 @@ def test_faces_that_go_leave_their_people_as_they_are() -> None:
     now = np.setdiff1d(old, [0, 1, 2, 4])
     after = regroup(
         part_of(faces, now), Constraints(), method="default", seed=0, limits=WeakLimits(), line=Line(0.6, 0),
-        kept=_without(_kept(before, old, old), now), frozen=before.frozen, changed=NOTHING,
+        kept=_without(handed_on(before, old, old), now), frozen=before.frozen, changed=NOTHING,
     )  # fmt: skip
     assert after.regrouped == 0
     # The first person has one face left, so is nobody.
@@ -120,7 +124,7 @@ def test_a_weak_face_joins_someone_who_has_grown() -> None:
     before = grouped(part_of(faces, old), Constraints())
     assert before.found.group.tolist() == [-1, -1]
     after = grouped(
-        faces, Constraints(), kept=_kept(before, old, np.arange(6)), changed=NOTHING,
+        faces, Constraints(), kept=handed_on(before, old, np.arange(6)), changed=NOTHING,
         frozen=before.frozen.__class__(before.frozen.threshold, 100, before.frozen.least),
     )  # fmt: skip
     assert after.kind == INCREMENT and after.found.group.tolist() == [0] * 6
