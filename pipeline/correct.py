@@ -58,7 +58,8 @@ def correct(
             _check_undo(file, references)
         else:
             found = References(library, library.current_revision())
-            made = anchor(made, found)
+            earlier = read_decisions(library, _face_ids(library), data=data).corrections
+            made = anchor(made, found, earlier=earlier)
             notes += _notes(made, found)
         who, *others = (_writable(made, reference) for reference in made.references)
         try:

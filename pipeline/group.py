@@ -206,6 +206,7 @@ def _kept(
     made = library.read_grouping(revision) if revision else {}
     centre = [round(float(x), 6) for x in known.centre]
     same = made.get("method") == method and made.get("fingerprint") == library.info().fingerprint
+    same = same and made.get("weak_limits") == asdict(WeakLimits())
     if not same or made.get("centre") != centre or not isinstance(made.get("frozen"), dict):
         return None, None, None
     kept = read_kept(library, face_ids, successors)

@@ -16,7 +16,9 @@ import pyarrow.compute as pc
 
 from transforms.constraints import Constraints, resolve
 from transforms.corrections import (
+    NAME,
     NOT_THIS_PERSON,
+    RENAME,
     SAME_PHOTO_ALLOWED,
     SPLIT,
     Anchor,
@@ -62,16 +64,18 @@ def read_decisions(
     kept = library.read_anchors(revision) if revision else {}
     references = References(library, revision)
     problems = list(file.problems)
-    anchored, new, spoken_of = [], {}, {}
+    active = {c.id for c in file.active}
+    anchored: list[Correction] = []
+    new, spoken_of = {}, {}
     for correction in file.corrections:
         known = {**correction.anchors, **anchors_of(kept.get(correction.id, ""))}
         known = {text: replace(a, faces=tuple(successors.now(a.faces))) for text, a in known.items()}
         faces = [f for a in known.values() for f in a.faces]
-        if correction not in file.active:
+        if correction.id not in active:
             spoken_of[correction.id] = faces
             continue
         try:
-            anchored.append(anchor(correction, references, known))
+            anchored.append(anchor(correction, references, known, earlier=anchored))
             spoken_of[correction.id] = [f for a in anchored[-1].anchors.values() for f in a.faces]
             if anchored[-1].anchors != correction.anchors:
                 new[correction.id] = anchors_cell(anchored[-1].anchors)
@@ -96,10 +100,13 @@ def changed_faces(decisions: Decisions, before: Sequence[str]) -> np.ndarray | N
 
 
 def anchor(
-    correction: Correction, references: References, known: Mapping[str, Anchor] | None = None
-) -> Correction:
+    correction: Correction, references: References, known: Mapping[str, Anchor] | None = None,
+    *, earlier: Sequence[Correction] = (),
+) -> Correction:  # fmt: skip
     """The correction with the faces that its references mean, looked up unless `known`.
 
+    Who was named by one of the `earlier` corrections is known by the faces that this one has: otherwise
+    a name and a later rename or merge could speak of different faces, and so of two people.
     Raises CorrectionError for a reference that means nothing.
     """
     known, found = known or {}, {}
@@ -110,16 +117,23 @@ def anchor(
     # People are known by other faces than those which are said to leave them.
     order = sorted(texts, key=lambda t: t in _people_of(correction, texts))
     without: set[str] = set()
+    first: list[str] = []
+    if not known.keys() >= set(texts):
+        naming = [c for c in earlier if c.kind in (NAME, RENAME)]
+        first = [f for c in naming for a in c.anchors.values() for f in a.faces]
     for text in order:
         if text in known:
             found[text] = known[text]
         elif text == _ITS_PERSON:
             person = references.person_of(found[correction.who].faces[0])
-            found[text] = references.find(person, without=without)
+            found[text] = references.find(person, without=without, first=first)
         elif speaks_of_photo and not references.is_face(text):
             found[text] = references.photo_faces(text)
         else:
-            found[text] = references.find(text, without=without)
+            found[text] = references.find(text, without=without, first=first)
+            renamed = references.known_person(text) if correction.kind == RENAME else None
+            if renamed is not None:  # a face stands for its person
+                found[text] = references.find(renamed, first=first)
         if found[text].exact:
             without |= set(found[text].faces)
     anchors = {text: found[text] for text in texts}

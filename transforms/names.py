@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -35,10 +35,9 @@ def settle_names(
     naming = [c for c in lines if c.kind in (NAME, RENAME)]
     for said in _by_person(naming, ties):
         _loosen(said, ties)
-    joining = [c for c in lines if c.kind in (MERGE, SAME)]
     claims, disputes = [], []
     for said in _by_person(naming, ties):
-        said = _undisputed(said, lines, joining, ties, first_sides)
+        said = _undisputed({c.id for c in said}, lines, ties, first_sides)
         if len({c.name for c in said}) > 1:
             disputes.append(said)
             ties.drop(c.id for c in said)
@@ -67,19 +66,24 @@ def _loosen(said: Sequence[Correction], ties: TieGraph) -> None:
 
 
 def _undisputed(
-    said: list[Correction], lines: Sequence[Correction], joining: Sequence[Correction],
-    ties: TieGraph, first_sides: Mapping[str, frozenset[int]],
+    naming: Collection[str], lines: Sequence[Correction], ties: TieGraph,
+    first_sides: Mapping[str, frozenset[int]],
 ) -> list[Correction]:  # fmt: skip
-    """The names that are left once later lines have taken precedence over earlier ones."""
-    renames = [i for i, c in enumerate(said) if c.kind == RENAME]
-    said = said[renames[-1] :] if renames else said
-    order = {c.id: i for i, c in enumerate(lines)}
-    for line in joining:
-        before = [c for c in said if order[c.id] < order[line.id]]
-        kept = [c for c in before if ties.faces(c.id).keys() & first_sides[line.id]]
-        dropped = [
-            c for c in before if c not in kept and ties.faces(c.id).keys() & ties.faces(line.id).keys()
-        ]
-        if kept:
-            said = [c for c in said if c not in dropped]
-    return said
+    """The lines among `naming`, all of one person, that are left once later lines have had their say."""
+    left: list[Correction] = []
+    whose: dict[str, set[int]] = {}  # the faces that a name has come to speak of
+    for line in lines:
+        faces = set(ties.faces(line.id))
+        if line.id in naming:
+            if line.kind == RENAME:
+                left = [c for c in left if not whose[c.id] & faces]
+            left.append(line)
+            whose[line.id] = faces
+        elif line.kind in (MERGE, SAME):
+            kept = [c for c in left if whose[c.id] & first_sides[line.id]]
+            if kept:
+                left = [c for c in left if c in kept or not whose[c.id] & faces]
+            for claim in left:
+                if whose[claim.id] & faces:
+                    whose[claim.id] |= faces
+    return left

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -58,17 +58,18 @@ class References:
         self._library = library
         self._revision = revision
 
-    def find(self, text: str, *, without: Collection[str] = ()) -> Anchor:
-        """The faces that a reference stands for; `without` lists faces that can't stand for a person.
+    def find(self, text: str, *, without: Collection[str] = (), first: Sequence[str] = ()) -> Anchor:
+        """The faces that a reference stands for. Of a person's faces those in `first` come first, and
+        those in `without` not at all.
 
         Raises CorrectionError where there are none.
         """
         if _FACE.fullmatch(text):
             return self._face(text)
         if _PERSON.fullmatch(text):
-            found = self._person(text, without)
+            found = self._person(text, without, first)
         else:
-            found = self._photo(text) or self._named(text, without)
+            found = self._photo(text) or self._named(text, without, first)
         if found is None:
             raise CorrectionError(f"{text!r} is no {self._expected}")
         return found
@@ -92,6 +93,14 @@ class References:
         if not found or found[0] is None:
             raise CorrectionError(f"the face {face} belongs to nobody yet: say which person it is not")
         return found[0]
+
+    def known_person(self, text: str) -> str | None:
+        """The person that a reference to a face is with, None for other references and nobody's faces."""
+        anchor = self.find(text)
+        try:
+            return self.person_of(anchor.faces[0]) if anchor.exact else None
+        except CorrectionError:
+            return None
 
     def name_of(self, person: str) -> str | None:
         """The name of a person, None without one."""
@@ -132,14 +141,18 @@ class References:
             raise CorrectionError(f"the library holds no face {text}")
         return Anchor((text,), True)
 
-    def _person(self, person: str, without: Collection[str]) -> Anchor | None:
+    def _person(self, person: str, without: Collection[str], first: Sequence[str]) -> Anchor | None:
         table = self._assignments
         members = table.filter(pc.equal(table[PERSON_ID], person))
         members = members.filter(pc.invert(pc.is_in(members[FACE_ID], pa.array(list(without), pa.string()))))
         if not len(members):
             return self._gone_person(person)
+        ids = members[FACE_ID].to_pylist()
         core = np.array([role == _CORE for role in members[ROLE].to_pylist()])
-        return Anchor(best_faces(members[FACE_ID].to_pylist(), members[CONFIDENCE].to_numpy(), core), False)
+        best = best_faces(ids, members[CONFIDENCE].to_numpy(), core)
+        here = set(ids)
+        known = [face for face in first if face in here]
+        return Anchor(tuple(dict.fromkeys([*known, *best]))[:ANCHORS], False)
 
     def _gone_person(self, person: str) -> Anchor | None:
         """Someone of a revision before, who has no face in this one, or is part of someone else."""
@@ -149,13 +162,13 @@ class References:
         faces = gone.filter(pc.equal(gone[PERSON_ID], person))[FACES].to_pylist()
         return Anchor(tuple(faces[0]), False) if faces and faces[0] else None
 
-    def _named(self, name: str, without: Collection[str]) -> Anchor | None:
+    def _named(self, name: str, without: Collection[str], first: Sequence[str]) -> Anchor | None:
         people = self._people.filter(pc.equal(self._people[NAME], name))[PERSON_ID].to_pylist()
         if len(people) > 1:
             raise CorrectionError(
                 f"{len(people)} people are named {name!r} ({', '.join(people)}): give the id"
             )
-        return self._person(people[0], without) if people else None
+        return self._person(people[0], without, first) if people else None
 
     def _photo(self, text: str) -> Anchor | None:
         path, mark, number = text.rpartition("#")

@@ -94,6 +94,33 @@ def regrown(grown: GrownLibrary) -> GrownLibrary:
     return grown
 
 
+def test_a_rename_and_a_merge_mean_the_person_who_was_named_when_they_were_few(tmp_path: Path) -> None:
+    """The best faces of a person who has grown are others than those of then."""
+    grown = GrownLibrary(tmp_path / "library", noise=0.3)
+    grown.add(*[[i % 8] for i in range(24)])
+    regroup(grown)
+    anna, bo = person_of(grown, 0), person_of(grown, 1)
+    correct(grown.library, "name", [anna], name="Anna")
+    correct(grown.library, "name", [bo], name="Bo")
+    grown.add(*[[i % 8] for i in range(160)])
+    regroup(grown)
+    before = set(assigned(grown.library).values())
+    correct(grown.library, "rename", ["Anna"], name="Anne")
+    assert not regroup(grown).problems
+    assert set(assigned(grown.library).values()) == before
+    assert people(grown.library)[anna][NAMES] == "Anne"
+    who = assigned(grown.library)
+    later = next(p for p in sorted(grown.photos)[24:] if who[grown.face(p)] == anna)
+    correct(grown.library, "rename", [later], name="Annie")
+    assert not regroup(grown).problems
+    assert set(assigned(grown.library).values()) == before
+    assert people(grown.library)[anna][NAMES] == "Annie"
+    correct(grown.library, "merge", ["Bo", "Annie"])
+    assert not regroup(grown).problems
+    assert {r[NAMES] for r in people(grown.library).values()} == {"Bo", None}
+    assert person_of(grown, 0) == person_of(grown, 1)
+
+
 def test_undo_brings_the_person_back(grown: GrownLibrary) -> None:
     before = assigned(grown.library)
     made = correct(grown.library, "merge", [person_of(grown, 0), person_of(grown, 1)])

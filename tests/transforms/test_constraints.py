@@ -112,6 +112,14 @@ def test_of_merged_people_the_first_one_s_name_stays() -> None:
         assert tied(found)[-1] == [1, 2, 3, 11, 12, 13]
 
 
+def test_a_rename_is_of_one_of_two_who_are_merged_later() -> None:
+    named = said(2, "name", P, name="Anna"), said(3, "name", Q, name="Bo"), said(4, "rename", P, name="Anne")
+    found, problems = resolved(*named, said(5, "merge", Q, P))
+    assert not problems and [c.name for c in found.claims] == ["Bo"]
+    found, problems = resolved(*named, said(5, "merge", Q, P), said(6, "rename", P, name="Cy"))
+    assert not problems and [c.name for c in found.claims] == ["Cy"]
+
+
 def test_one_face_can_t_make_two_names_one_person() -> None:
     found, problems = resolved(
         said(2, "name", P, name="Anna"), said(3, "name", Q, name="Bo"), said(4, "same", 1, 11)
