@@ -11,7 +11,7 @@ from functools import wraps
 import click
 
 from pipeline import commands
-from pipeline.cli_correct import (
+from pipeline.cli_people import (
     correct_group,
     evaluate_corrections_command,
     growth_command,

@@ -1,4 +1,4 @@
-"""The command ``albumen correct`` and its kinds, and the evaluations of what lasts."""
+"""The commands about people that last: ``correct``, ``migrate``, ``stats``, and their evaluations."""
 
 from __future__ import annotations
 
