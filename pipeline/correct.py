@@ -19,6 +19,7 @@ from transforms.corrections import (
     CorrectionError,
     CorrectionsFile,
     appended,
+    check_complete,
     parse,
     row_of,
 )
@@ -53,6 +54,10 @@ def correct(
             0, "c-" + secrets.token_hex(4), datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
             kind, references[0], tuple(references[1:]), name.strip(),
         )  # fmt: skip
+        try:
+            check_complete(made)
+        except ValueError as error:
+            raise CorrectionError(str(error)) from None
         notes: list[str] = []
         if kind == UNDO:
             _check_undo(file, references)

@@ -225,11 +225,16 @@ def _correction(number: int, line: str, dialect: Dialect) -> Correction:
         number, row.get(_ID, "") or _content_id(kind, row), row.get(_DATE, ""), kind, references[0],
         tuple(references[1:]), row.get(_NAME, ""), anchors_of(row.get(_FACES, "")),
     )  # fmt: skip
-    if kind in _NEEDS_NAME and not found.name:
-        raise ValueError(f"{kind} needs a name in the column 'name'")
-    if kind in _NEEDS_OTHERS and not found.others:
-        raise ValueError(f"{kind} needs the other ones in the column 'with'")
+    check_complete(found)
     return found
+
+
+def check_complete(correction: Correction) -> None:
+    """Raises ValueError where a correction lacks what its kind needs."""
+    if correction.kind in _NEEDS_NAME and not correction.name:
+        raise ValueError(f"{correction.kind} needs a name (column 'name')")
+    if correction.kind in _NEEDS_OTHERS and not correction.others:
+        raise ValueError(f"{correction.kind} needs the other faces or people too (column 'with')")
 
 
 def _references(cell: str) -> list[str]:

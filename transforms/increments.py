@@ -20,6 +20,9 @@ from transforms.people import NEIGHBOURS, Assignment, FaceSet
 
 RENEWAL = 1.25
 
+# The k most similar rows of a base for each query, as `transforms.neighbours.nearest` gives them exactly.
+Search = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -36,7 +39,9 @@ class Kept:
     graph: NeighbourGraph
 
 
-def grown_graph(vectors: np.ndarray, kept: Kept, clear: np.ndarray, *, least: float) -> NeighbourGraph:
+def grown_graph(
+    vectors: np.ndarray, kept: Kept, clear: np.ndarray, *, least: float, search: Search = nearest
+) -> NeighbourGraph:
     """The kept graph with the new clear faces in it: each joined to its most similar clear faces.
 
     `vectors` float32[n, d]; `clear` bool[n].
@@ -47,7 +52,7 @@ def grown_graph(vectors: np.ndarray, kept: Kept, clear: np.ndarray, *, least: fl
     old = kept.graph.filter(inside)
     if not len(new):
         return old
-    index, similarity = nearest(vectors[new], vectors[rows], NEIGHBOURS + 1)
+    index, similarity = search(vectors[new], vectors[rows], NEIGHBOURS + 1)
     source = np.repeat(new, index.shape[1])
     target, likeness = rows[index.ravel()], similarity.ravel()
     keep = (source != target) & (likeness >= least)
@@ -64,13 +69,14 @@ def grown_graph(vectors: np.ndarray, kept: Kept, clear: np.ndarray, *, least: fl
 def increment(
     faces: FaceSet, kept: Kept, graph: NeighbourGraph, constraints: Constraints, changed: np.ndarray,
     group_faces: Callable[[FaceSet, NeighbourGraph, Constraints], Assignment], *, threshold: float,
+    search: Search = nearest,
 ) -> tuple[Assignment, int]:  # fmt: skip
     """The kept groups with new faces in them, and how many faces were grouped anew.
 
     `graph`: of all clear faces (`grown_graph`); `changed` int64[m]: faces about which the corrections say
     something else than before; `group_faces` groups a part of the faces.
     """
-    region = touched(faces.vectors, kept, graph, constraints, changed, threshold)
+    region = touched(faces.vectors, kept, graph, constraints, changed, threshold, search)
     rows = np.flatnonzero(region)
     group, role, confidence = kept.group.copy(), kept.role.copy(), kept.confidence.copy()
     if len(rows):
@@ -83,7 +89,7 @@ def increment(
 
 def touched(
     vectors: np.ndarray, kept: Kept, graph: NeighbourGraph, constraints: Constraints, changed: np.ndarray,
-    threshold: float,
+    threshold: float, search: Search = nearest,
 ) -> np.ndarray:  # fmt: skip
     """bool[n]: new faces, the people and ungrouped faces that are like one, and what corrections touch."""
     new = ~kept.known
@@ -94,7 +100,7 @@ def touched(
     loose = np.flatnonzero(kept.known & (kept.group < 0))
     if new.any() and len(loose):
         # Weak faces have no place in the graph, but may clearly fit a person who has grown.
-        index, similarity = nearest(vectors[new], vectors[loose], NEIGHBOURS)
+        index, similarity = search(vectors[new], vectors[loose], NEIGHBOURS)
         region[loose[np.unique(index[similarity >= threshold])]] = True
     while True:
         groups = np.unique(kept.group[region])

@@ -9,8 +9,8 @@ import numpy as np
 from models.calibration import Line
 from transforms.constraints import Constraints
 from transforms.decided_people import assign_decided
-from transforms.increments import RENEWAL, Kept, grown_graph, increment
-from transforms.neighbours import NeighbourGraph, graph_within
+from transforms.increments import RENEWAL, Kept, Search, grown_graph, increment
+from transforms.neighbours import NeighbourGraph, graph_within, nearest
 from transforms.people import Assignment, FaceSet, WeakLimits, assign, clear_neighbours
 
 FULL, RENEWED, INCREMENT = "full", "renewed on the kept graph", "increment"
@@ -40,6 +40,7 @@ class Regrouped:
 def regroup(
     faces: FaceSet, constraints: Constraints, *, method: str, seed: int, limits: WeakLimits, line: Line,
     kept: Kept | None = None, frozen: Frozen | None = None, changed: np.ndarray | None = None,
+    search: Search = nearest,
 ) -> Regrouped:  # fmt: skip
     """Groups faces, from what was kept of the revision before as far as that goes.
 
@@ -50,7 +51,7 @@ def regroup(
     count = int(clear.sum())
     threshold = line.at(count)
     if kept is not None and frozen is not None and frozen.least <= threshold:
-        graph, kind = grown_graph(faces.vectors, kept, clear, least=frozen.least), RENEWED
+        graph, kind = grown_graph(faces.vectors, kept, clear, least=frozen.least, search=search), RENEWED
         if changed is not None and count < RENEWAL * frozen.clear:
             kind, threshold = INCREMENT, frozen.threshold
     else:

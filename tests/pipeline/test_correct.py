@@ -204,16 +204,19 @@ def test_what_is_unknown_or_contradicts_changes_nothing(grown: GrownLibrary) -> 
     first, second = person_of(grown, 0), person_of(grown, 1)
     correct(grown.library, "merge", [first, second])
     saved = grown.library.read_corrections()
-    for kind, who, message in (
-        ("different", [first, second], "line 2 .* and line 3 .* neither applies"),
-        ("merge", [first, "p-1234567890"], "p-1234567890"),
-        ("name", ["Nobody"], "no person"),
-        ("undo", ["c-12345678"], "no correction"),
-        ("split", [first, second], "needs a face"),
-        ("same", [first, first], "twice"),
+    for kind, who, name, message in (
+        ("different", [first, second], "", "line 2 .* and line 3 .* neither applies"),
+        ("merge", [first, "p-1234567890"], "", "p-1234567890"),
+        ("name", ["Nobody"], "X", "no person"),
+        ("undo", ["c-12345678"], "", "no correction"),
+        ("split", [first, second], "", "needs a face"),
+        ("same", [first, first], "", "twice"),
+        ("merge", [first], "", "needs the other"),
+        ("name", [first], " ", "needs a name"),
+        ("rename", [first], "A\nB", "not text"),
     ):
         with pytest.raises(CorrectionError, match=message):
-            correct(grown.library, kind, who, name="X")
+            correct(grown.library, kind, who, name=name)
         assert grown.library.read_corrections() == saved
 
 

@@ -112,7 +112,7 @@ def test_a_file_without_the_columns_that_are_needed_gets_a_line_of_columns() -> 
         ("nome,p-1,,Anna", "'nome' is no kind"),
         ("name,,,Anna", "'who' is empty"),
         ("name,p-1,,", "needs a name"),
-        ("merge,p-1,,", "needs the other ones"),
+        ("merge,p-1,,", "needs the other faces"),
         ('name,p-1,,"Anna', "quotation marks"),
         ("name,p-1,,M\udcfcller", "not UTF-8"),
     ],
