@@ -158,15 +158,19 @@ def evaluate_corrections_command(wrap: Callable, output: Callable, show: Callabl
     @click.option("--method", default="default", show_default=True)
     @click.option("--seed", type=int, default=0, show_default=True)
     @click.option("--plot", metavar="FILE", help="Draw both curves into this SVG file.")
+    @click.option("--held-out", is_flag=True, help="Only LFW's people from whom nothing was learnt.")
     @output
     @wrap
     def command(
-        library: str, count: int, method: str, seed: int, plot: str | None, as_json: bool, quiet: bool
-    ) -> None:
+        library: str, count: int, method: str, seed: int, plot: str | None, held_out: bool,
+        as_json: bool, quiet: bool,
+    ) -> None:  # fmt: skip
         """Simulate users of a labelled LIBRARY who answer the most useful questions, or random ones."""
         from pipeline import commands
 
-        result = commands.evaluate_corrections(library, count=count, method=method, seed=seed, plot=plot)
+        result = commands.evaluate_corrections(
+            library, count=count, method=method, seed=seed, plot=plot, held_out=held_out
+        )
         show(result, as_json, quiet)
 
     return command

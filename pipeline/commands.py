@@ -169,11 +169,14 @@ def stats(library: str, *, ask: bool, count: int) -> Result:
     return Result(*(job.ask(opened, count=count) if ask else job.stats(opened)))
 
 
-def evaluate_corrections(library: str, *, count: int, method: str, seed: int, plot: str | None) -> Result:
+def evaluate_corrections(
+    library: str, *, count: int, method: str, seed: int, plot: str | None, held_out: bool
+) -> Result:
     """What answers are worth."""
     from pipeline.evaluate_corrections import corrections
 
-    return Result(*corrections(Library.open(library), count=count, method=method, seed=seed, plot=plot))
+    opened = Library.open(library)
+    return Result(*corrections(opened, count=count, method=method, seed=seed, plot=plot, held_out=held_out))
 
 
 def evaluate_growth(library: str, *, steps: int, method: str, seed: int) -> Result:

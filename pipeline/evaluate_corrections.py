@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from pipeline.evaluate import labelled_faces
+from pipeline.evaluate import in_learning_half, labelled_faces
 from pipeline.evaluate_growth import handed_on
 from pipeline.group import calibration
 from transforms.clustering_scores import clustering_scores
@@ -26,21 +26,25 @@ Choose = Callable[[Sequence[Question]], list[Question]]
 
 
 def corrections(
-    library: Library, *, count: int, method: str, seed: int, plot: str | None
+    library: Library, *, count: int, method: str, seed: int, plot: str | None, held_out: bool = False
 ) -> tuple[list[str], dict[str, object]]:
     """Simulates users of a labelled library who answer `count` questions, ten between two groupings.
 
-    Only labelled faces take part, since of others the answer is not known. A user looks at a question's
-    faces and says what most of them show; their answers become corrections, and each grouping keeps to
-    all of them. Random questions come from the same list of questions, each as likely as the others.
+    Only labelled faces take part, since of others the answer is not known; with `held_out` only those of
+    the half of LFW's people from whom nothing was learnt. A user looks at a question's faces and says what
+    most of them show; their answers become corrections, and each grouping keeps to all of them. Random
+    questions come from the same list of questions, each as likely as the others.
     """
     labelled = labelled_faces(library, embeddings=False)
     table = library.read_faces([PHOTO_ID, FACE_SIZE, SCORE, YAW, SHARPNESS, EMBEDDING])
     embeddings = matrix(table[EMBEDDING])
     known = calibration(library, embeddings)
-    order = np.argsort(labelled.face[labelled.face >= 0])
-    rows = labelled.face[labelled.face >= 0][order]
-    truth = labelled.people[labelled.face >= 0][order]
+    taking_part = labelled.face >= 0
+    if held_out:
+        learnt = [in_learning_half(path.rpartition("/")[0]) for path in labelled.paths]
+        taking_part &= ~np.array(learnt)
+    order = np.argsort(labelled.face[taking_part])
+    rows, truth = labelled.face[taking_part][order], labelled.people[taking_part][order]
     features = (table[c].to_numpy()[rows] for c in (FACE_SIZE, SCORE, YAW, SHARPNESS))
     faces = FaceSet(centred(embeddings[rows], known.centre), np.arange(len(rows)), *features)
     grouped = partial(

