@@ -22,6 +22,7 @@ from pipeline.group import group_library, is_current
 from pipeline.stats import ask, stats
 from tests.grown_library import PEOPLE, GrownLibrary, photo_id
 from transforms import storage
+from transforms.album import read_album
 from transforms.corrections import KINDS, NAME, RENAME, CorrectionError, parse
 from transforms.decisions import read_decisions
 from transforms.enforcement import violations
@@ -198,6 +199,18 @@ def test_references_by_path_count_faces_from_the_left(grown: GrownLibrary) -> No
         correct(grown.library, "not-a-face", [path])
     with pytest.raises(CorrectionError, match="shows 2 faces"):
         correct(grown.library, "not-a-face", [f"{path}#3"])
+
+
+def test_people_to_ignore_and_what_is_no_face_are_not_shown(grown: GrownLibrary) -> None:
+    ignored = person_of(grown, 0)
+    correct(grown.library, "ignore-person", [ignored])
+    correct(grown.library, "not-a-face", ["album/0001.jpg"])
+    summary = regroup(grown)
+    album, _ = read_album(grown.library, summary.revision)
+    shown = set(album.face_ids.to_pylist())
+    assert ignored not in album.people.ids.to_pylist() and people(grown.library)[ignored]["ignored"]
+    assert grown.face("album/0001.jpg") not in shown and grown.face("album/0000.jpg") not in shown
+    assert len(shown) == 60 - 10 - 1
 
 
 def test_what_is_unknown_or_contradicts_changes_nothing(grown: GrownLibrary) -> None:
