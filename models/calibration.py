@@ -24,6 +24,7 @@ import numpy as np
 # what the thresholds learnt on LFW come to with the default embedder.
 _STRANGERS_PER_FACE = 0.25
 _SAMPLE = 4000
+FROM_LIBRARY = "the library itself"
 
 
 @dataclass(frozen=True)
@@ -93,4 +94,4 @@ def learnt_from_library(embeddings: np.ndarray, methods: list[str]) -> Calibrati
         low, high = (middle + spread * -NormalDist().inv_cdf(_STRANGERS_PER_FACE / n) for n in (1e2, 1e6))
         slope = (high - low) / 4
         line = Line(low - 2 * slope, slope)
-    return Calibration(centre.astype(np.float32), dict.fromkeys(methods, line), "the library itself")
+    return Calibration(centre.astype(np.float32), dict.fromkeys(methods, line), FROM_LIBRARY)

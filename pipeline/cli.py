@@ -6,8 +6,7 @@ from datetime import datetime
 
 import click
 
-<<<<<<< HEAD
-from pipeline import commands
+from pipeline import cli_export, cli_library, commands
 from pipeline.cli_base import OrderedGroup as _Group
 from pipeline.cli_base import option_set as _options
 from pipeline.cli_base import output_options as _output_options
@@ -15,10 +14,14 @@ from pipeline.cli_base import print_result as _print
 from pipeline.cli_base import reported as _reported
 from pipeline.cli_bench import bench
 from pipeline.cli_evaluate import evaluate
+from pipeline.cli_people import (
+    correct_group,
+    evaluate_corrections_command,
+    growth_command,
+    migrate_command,
+    stats_command,
+)
 from pipeline.cli_recognise import PEOPLE_COMMANDS
-=======
-from pipeline import cli_export, cli_library, commands
->>>>>>> exports
 from pipeline.options import IndexOptions, parse_until
 
 
@@ -173,11 +176,14 @@ def index_command(archive, library, as_json, quiet, **kwargs) -> None:
 @main.command("group")
 @_library
 @_group_options
+@click.option(
+    "--full", is_flag=True, help="Group all faces anew, not only what is new and what that touches."
+)
 @_output_options
 @_reported
-def group_command(library, method, seed, as_json, quiet) -> None:
+def group_command(library, method, seed, full, as_json, quiet) -> None:
     """Group the faces of LIBRARY by person: faces → people."""
-    _print(commands.group(library, method=method, seed=seed, quiet=quiet), as_json, quiet)
+    _print(commands.group(library, method=method, seed=seed, full=full, quiet=quiet), as_json, quiet)
 
 
 @main.command("report")
@@ -190,87 +196,17 @@ def report_command(library, out, as_json, quiet) -> None:
     _print(commands.report(library, out=out, quiet=quiet), as_json, quiet)
 
 
-main.add_command(evaluate)
+main.add_command(correct_group(_reported, _output_options, _print))
+main.add_command(stats_command(_reported, _output_options, _print))
 for _command in PEOPLE_COMMANDS:
     main.add_command(_command)
-
-
-<<<<<<< HEAD
+cli_export.register(main, _reported, _output_options, _print)
+cli_library.register(main, _reported, _output_options, _print)
+main.add_command(migrate_command(_reported, _output_options, _print))
+main.add_command(evaluate)
+evaluate.add_command(growth_command(_reported, _output_options, _print))
+evaluate.add_command(evaluate_corrections_command(_reported, _output_options, _print))
 main.add_command(bench)
-=======
-@evaluate.command("lfw")
-@_library
-@click.argument("pairs", type=click.Path(exists=True, dir_okay=False))
-@_output_options
-@_reported
-def evaluate_lfw(library, pairs, as_json, quiet) -> None:
-    """Verification on LFW, indexed in LIBRARY: accuracy over the PAIRS file, VAL at FAR over all pairs."""
-    _print(commands.evaluate_lfw(library, pairs), as_json, quiet)
-
-
-@evaluate.command("clusters")
-@_library
-@_output_options
-@_reported
-def evaluate_clusters(library, as_json, quiet) -> None:
-    """Score the people of LIBRARY against its archive's folders, one a person (as in LFW).
-
-    The labelled face of a photo is the one that covers its centre. Ungrouped faces count as people
-    of their own.
-    """
-    _print(commands.evaluate_clusters(library), as_json, quiet)
-
-
-@evaluate.command("calibrate")
-@_library
-@click.argument("out", type=click.Path(exists=True, file_okay=False))
-@_output_options
-@_reported
-def evaluate_calibrate(library, out, as_json, quiet) -> None:
-    """Learn centre and thresholds of an embedder from one half of LFW's people, indexed in LIBRARY.
-
-    The result is a file in the folder OUT.
-    """
-    _print(commands.calibrate(library, out), as_json, quiet)
-
-
-@evaluate.command("detection")
-@click.argument("photos", type=click.Path(exists=True, file_okay=False))
-@click.argument("boxes", type=click.Path(exists=True, dir_okay=False))
-@_output_options
-@_reported
-def evaluate_detection(photos, boxes, as_json, quiet) -> None:
-    """Recall and precision on labelled boxes (WIDER FACE), beside facenet-pytorch's own MTCNN."""
-    _print(commands.evaluate_detection(photos, boxes), as_json, quiet)
-
-
-@evaluate.command("dedupe")
-@_library
-@click.option("--copies", type=click.IntRange(0), default=600, show_default=True, help="Changed copies.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Decides what is planted where.")
-@click.option("--learn", is_flag=True, help="Learn the limits anew, on one half of the people.")
-@_output_options
-@_reported
-def evaluate_dedupe(library, copies, seed, learn, as_json, quiet) -> None:
-    """Find planted faults in a crawl (LFW) that is indexed in LIBRARY: precision and recall."""
-    _print(commands.evaluate_dedupe(library, copies=copies, seed=seed, learn=learn), as_json, quiet)
-
-
-@main.group("bench", cls=_Group)
-def bench() -> None:
-    """Measure what a run costs on this machine."""
-
-
-@bench.command("memory")
-@click.argument("photos", type=click.Path(exists=True, file_okay=False))
-@click.option("--count", type=click.IntRange(1), default=5000, show_default=True, help="Photos to index.")
-@click.option("--chunk-size", type=click.IntRange(1, 10_000), default=128, show_default=True)
-@_output_options
-@_reported
-def bench_memory(photos, count, chunk_size, as_json, quiet) -> None:
-    """Resident memory of a worker while it indexes COUNT links to the files of PHOTOS."""
-    _print(commands.bench_memory(photos, count=count, chunk_size=chunk_size), as_json, quiet)
->>>>>>> exports
 
 
 @main.command("demo")
@@ -279,18 +215,3 @@ def bench_memory(photos, count, chunk_size, as_json, quiet) -> None:
 def demo_command(folder) -> None:
     """Write a small demonstration archive into FOLDER, from photographs that installed packages ship."""
     click.echo(commands.demo(folder))
-<<<<<<< HEAD
-=======
-
-
-def _print(result: commands.Result, as_json: bool, quiet: bool) -> None:
-    if not quiet:
-        for line in result.lines:
-            click.echo(line)
-    if as_json:
-        click.echo(json.dumps(result.facts, default=str))
-
-
-cli_export.register(main, _reported, _output_options, _print)
-cli_library.register(main, _reported, _output_options, _print)
->>>>>>> exports

@@ -254,3 +254,15 @@ def evaluate_detection(photos, boxes, no_reference, out, embedder, as_json, quie
 
     result = detection(photos, boxes, _work(out, embedder, quiet), reference=not no_reference)
     print_result(commands.Result(*result), as_json, quiet)
+
+
+@evaluate.command("dedupe")
+@click.argument("library")
+@click.option("--copies", type=click.IntRange(0), default=600, show_default=True, help="Changed copies.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides what is planted where.")
+@click.option("--learn", is_flag=True, help="Learn the limits anew, on one half of the people.")
+@output_options
+@reported
+def evaluate_dedupe(library, copies, seed, learn, as_json, quiet) -> None:
+    """Find planted faults in a crawl (LFW) that is indexed in LIBRARY: precision and recall."""
+    print_result(commands.evaluate_dedupe(library, copies=copies, seed=seed, learn=learn), as_json, quiet)

@@ -16,10 +16,11 @@ from pipeline.options import IndexOptions, UsageError
 from pipeline.supervise import RunFailed
 from transforms import storage
 from transforms.archive import ArchiveError
+from transforms.corrections import CorrectionError
 from transforms.lease import STALE_SECONDS, Lease, LeaseLost, LibraryInUse
 from transforms.library import REPORT, Library, LibraryError
 
-WRONG_USE = (UsageError, WeightsError)
+WRONG_USE = (UsageError, WeightsError, CorrectionError)
 _LEASE_WAIT = STALE_SECONDS + 30
 FAILURES = (LibraryError, ArchiveError, LibraryInUse, LeaseLost, RunFailed, OSError)
 
@@ -79,13 +80,13 @@ def index(archive: str, library: str, options: IndexOptions, *, quiet: bool) -> 
     return Result(_index_lines(indexed), facts)
 
 
-def group(library: str, *, method: str, seed: int, quiet: bool) -> Result:
+def group(library: str, *, method: str, seed: int, full: bool, quiet: bool) -> Result:
     """Faces → people."""
     from pipeline.group import group_library
 
     opened = Library.open(library)
     with Lease(library):
-        grouped = group_library(opened, method=method, seed=seed)
+        grouped = group_library(opened, method=method, seed=seed, full=full)
     return Result(_group_lines(grouped), {"group": asdict(grouped)})
 
 
@@ -100,11 +101,82 @@ def report(library: str, *, out: str | None, quiet: bool) -> Result:
         return Result(*_reported(write_report(opened), opened.file(REPORT)))
 
 
+def correct(library: str, kind: str, references: Sequence[str], *, name: str, note: str) -> Result:
+    """One more line of corrections."""
+    from pipeline.correct import correct as write
+
+    made = write(Library.open(library), kind, references, name=name, note=note)
+    lines = [f"{made.correction.id}: {made.correction}", *made.notes]
+    lines.append(f"It holds from the next `albumen group {library}` or `albumen run` on.")
+    return Result(lines, {"correction": made.correction.id})
+
+
+def review_corrections(library: str) -> Result:
+    """All corrections, and what is wrong with them."""
+    from pipeline.correct import review
+
+    return Result(*review(Library.open(library)))
+
+
+def migrate(library: str, *, embedder: str, mirror: bool, without_missing: bool, quiet: bool) -> Result:
+    """Another embedder, the same people."""
+    from pipeline.group import group_library
+    from pipeline.migrate import migrate as embed_anew
+
+    opened = Library.open(library)
+    with Lease(library) as lease:
+        done = embed_anew(
+            opened, lease, embedder=embedder, mirror=mirror, without_missing=without_missing, quiet=quiet
+        )
+        facts: dict[str, object] = {"migrate": asdict(done), "complete": done.complete}
+        lines = [f"The original of {path} is missing." for path in done.missing_paths]
+        if done.missing > len(done.missing_paths):
+            lines.append(f"{done.missing:,} originals are missing in all.")
+        if not done.complete:
+            raise LibraryError(
+                "\n".join(lines) + "\nThe library stays as it is: connect the archive and start again (what "
+                "is done is kept), or leave these photos' faces out with --without-missing"
+            )
+        lines.append(f"{done.faces:,} faces have vectors of {embedder} now ({done.fingerprint}).")
+        revision = opened.current_revision()
+        if revision is not None:
+            made = opened.read_grouping(revision)
+            grouped = group_library(opened, method=str(made["method"]), seed=int(str(made["seed"])))
+            lines += _group_lines(grouped)
+            facts["group"] = asdict(grouped)
+    return Result(lines, facts)
+
+
 def evaluate_clusters(library: str) -> Result:
     """Grouping against folders."""
     from pipeline.evaluate import clusters
 
     return Result(*clusters(Library.open(library)))
+
+
+def stats(library: str, *, ask: bool, count: int) -> Result:
+    """What a library holds, and what to ask its owner."""
+    from pipeline import stats as job
+
+    opened = Library.open(library)
+    return Result(*(job.ask(opened, count=count) if ask else job.stats(opened)))
+
+
+def evaluate_corrections(
+    library: str, *, count: int, method: str, seed: int, plot: str | None, held_out: bool
+) -> Result:
+    """What answers are worth."""
+    from pipeline.evaluate_corrections import corrections
+
+    opened = Library.open(library)
+    return Result(*corrections(opened, count=count, method=method, seed=seed, plot=plot, held_out=held_out))
+
+
+def evaluate_growth(library: str, *, steps: int, method: str, seed: int) -> Result:
+    """Increments against one grouping of all."""
+    from pipeline.evaluate_growth import growth
+
+    return Result(*growth(Library.open(library), steps=steps, method=method, seed=seed))
 
 
 def calibrate(library: str, out: str) -> Result:
@@ -207,10 +279,23 @@ def _index_lines(indexed) -> list[str]:
 
 
 def _group_lines(grouped) -> list[str]:
-    return [
+    lines = [
         f"{grouped.faces:,} faces grouped into {grouped.people:,} people in {_time(grouped.seconds)}; "
         f"{grouped.ungrouped:,} faces ungrouped."
     ]
+    if grouped.regrouped < grouped.faces:
+        lines.append(f"{grouped.regrouped:,} faces were looked at again: new ones and what they touch.")
+    past = grouped.overlap
+    if past.kept or past.split or past.merged or past.gone:
+        lines.append(
+            f"Of the people of the revision before {past.kept:,} were kept, {past.split:,} split, "
+            f"{past.merged:,} merged into others, {past.gone:,} are gone; {past.new:,} are new. "
+            f"{past.moved:,} faces changed their person, {past.joined:,} joined one, {past.left:,} left."
+        )
+    if grouped.names_without_person:
+        names = ", ".join(grouped.names_without_person)
+        lines.append(f"Names whose person has no face now, kept until one comes back: {names}.")
+    return lines + list(grouped.problems)
 
 
 def _report_if_needed(library: Library, facts: dict[str, object]) -> list[str]:

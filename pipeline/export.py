@@ -166,7 +166,7 @@ def _write_parquet(folder: ExportFolder, selected: Selected, job: _Job) -> list[
     if job.options.embeddings:
         from transforms.tables import FACE_ID
 
-        selected.attach(EMBEDDING, job.library.iter_faces([FACE_ID, EMBEDDING]))
+        selected.attach(EMBEDDING, job.library.iter_stored_faces([FACE_ID, EMBEDDING]))
     batches = selected.batches(EMBEDDING if job.options.embeddings else None)
     with folder.writing("faces.parquet") as file:
         write_parquet(batches, file, about=job.about())

@@ -180,7 +180,7 @@ def _photos(library: Library, wanted: Sequence[str]) -> tuple[set[str], set[str]
 
 def _boxes(library: Library, faces: set[str]) -> dict[str, tuple[float, float, float, float]]:
     wanted, found = pa.array(sorted(faces), pa.string()), {}
-    for table in library.iter_faces([FACE_ID, BOX]):
+    for table in library.iter_stored_faces([FACE_ID, BOX]):
         table = table.filter(pc.is_in(table[FACE_ID], value_set=wanted))
         for face, box in zip(table[FACE_ID].to_pylist(), matrix(table[BOX]).tolist(), strict=True):
             found[face] = (box[0], box[1], box[2], box[3])

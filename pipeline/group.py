@@ -9,11 +9,32 @@ from datetime import datetime, timezone
 import numpy as np
 import pyarrow as pa
 
-from models.calibration import Calibration, learnt_from_library, shipped_calibration
+from models.calibration import (
+    FROM_LIBRARY,
+    Calibration,
+    Line,
+    learnt_from_library,
+    shipped_calibration,
+)
 from pipeline.forget import finish_forgetting
+from transforms.decided_people import corrected, renewed_anchors
+from transforms.decisions import changed_faces, read_decisions
 from transforms.grouping import METHODS
+from transforms.increments import RENEWAL, Kept
+from transforms.kept_groups import read_kept, remove_old_graphs, write_graph
 from transforms.library import Library, LibraryError
-from transforms.people import Assignment, FaceSet, WeakLimits, assign, person_ids
+from transforms.people import Assignment, FaceSet, WeakLimits
+from transforms.regrouping import INCREMENT, Frozen, Regrouped, regroup
+from transforms.succession import (
+    Overlap,
+    Past,
+    continued_ids,
+    given_names,
+    gone_people,
+    ignored_ids,
+    overlap,
+)
+from transforms.successors import Successors
 from transforms.tables import (
     ASSIGNMENTS_SCHEMA,
     CONFIDENCE,
@@ -23,6 +44,7 @@ from transforms.tables import (
     FACE_SIZE,
     FACES,
     FIRST_TAKEN,
+    IGNORED,
     LAST_TAKEN,
     NAME,
     PEOPLE_SCHEMA,
@@ -39,8 +61,6 @@ from transforms.tables import (
 )
 from transforms.verification import centred
 
-_GROUPED_BY = "grouping"
-
 
 @dataclass(frozen=True)
 class GroupSummary:
@@ -54,6 +74,12 @@ class GroupSummary:
     ungrouped: int
     largest: int
     seconds: float
+    overlap: Overlap
+    corrections: int = 0
+    problems: tuple[str, ...] = ()
+    names_without_person: tuple[str, ...] = ()
+    kind: str = ""
+    regrouped: int = 0
 
 
 def is_current(library: Library, *, method: str, seed: int) -> bool:
@@ -62,7 +88,12 @@ def is_current(library: Library, *, method: str, seed: int) -> bool:
     if revision is None:
         return False
     made = library.read_grouping(revision)
-    wanted = {"method": method, "seed": seed, "faces_state": library.faces_state()}
+    wanted = {
+        "method": method,
+        "seed": seed,
+        "faces_state": library.faces_state(),
+        "corrections_state": library.corrections_state(),
+    }
     return all(made.get(key) == value for key, value in wanted.items())
 
 
@@ -74,8 +105,11 @@ def calibration(library: Library, embeddings: np.ndarray) -> Calibration:
     return shipped or learnt_from_library(embeddings, list(METHODS))
 
 
-def group_library(library: Library, *, method: str, seed: int) -> GroupSummary:
+def group_library(library: Library, *, method: str, seed: int, full: bool = False) -> GroupSummary:
     """Writes a new revision of the library's people. The caller holds the lease.
+
+    Where the revision before kept its graph and was made in the same way, only what new faces and new
+    corrections touch is grouped anew, unless `full`.
 
     Raises LibraryError where nothing has been indexed.
     """
@@ -86,73 +120,125 @@ def group_library(library: Library, *, method: str, seed: int) -> GroupSummary:
     columns = [FACE_ID, PHOTO_ID, FACE_SIZE, SCORE, YAW, SHARPNESS, EMBEDDING]
     table = library.read_faces(columns)
     embeddings = matrix(table[EMBEDDING])
-    known = calibration(library, embeddings)
+    known = _calibration(library, embeddings, table, method, full)
     photo = (
         np.unique(table[PHOTO_ID].to_numpy(), return_inverse=True)[1] if len(table) else np.zeros(0, np.int64)
     )
     size, score, yaw, sharpness = (table[c].to_numpy() for c in (FACE_SIZE, SCORE, YAW, SHARPNESS))
     faces = FaceSet(centred(embeddings, known.centre), photo, size, score, yaw, sharpness)
     limits = WeakLimits()
-    threshold = known.thresholds[method].at(int((~faces.weak(limits)).sum()))
-    found = assign(faces, method=method, threshold=threshold, seed=seed, limits=limits)
-    revision = library.next_revision()
-    face_ids = table[FACE_ID].to_pylist()
-    ids = person_ids(face_ids, found.group, _previous(library))
-    people = _people_table(library, table, found, ids, faces)
+    state, id_column = library.corrections_state(), table[FACE_ID].combine_chunks()
+    successors = Successors.of(library, id_column)
+    decisions = read_decisions(library, id_column, successors=successors)
+    constraints = decisions.constraints
+    kept, frozen, before = (
+        (None, None, None) if full else _kept(library, id_column, successors, method, known)
+    )
+    result = regroup(
+        faces, constraints, method=method, seed=seed, limits=limits, line=known.thresholds[method],
+        kept=kept, frozen=frozen, changed=None if before is None else changed_faces(decisions, before),
+    )  # fmt: skip
+    found, threshold = result.found, result.frozen.threshold
+    revision, past = library.next_revision(), Past.of(library, successors)
+    face_ids = id_column.to_pylist()
+    ids = continued_ids(face_ids, found.group, past)
+    names, corrected_names, lost_names = given_names(ids, found.group, constraints, past)
+    ignored = ignored_ids(ids, found.group, constraints)
+    people = _people_table(library, table, found, ids, faces, names, ignored)
     seconds = time.monotonic() - started
     sizes = np.bincount(found.group[found.group >= 0]) if len(ids) else np.zeros(1, np.int64)
     summary = GroupSummary(
         revision=revision, method=method, threshold=threshold, faces=len(table), people=len(ids),
         ungrouped=int((found.group < 0).sum()), largest=int(sizes.max()), seconds=seconds,
+        overlap=overlap(past, id_column, found.group, ids), corrections=len(decisions.corrections),
+        problems=tuple(str(p) for p in decisions.problems), names_without_person=tuple(lost_names),
+        kind=result.kind, regrouped=result.regrouped,
     )  # fmt: skip
+    write_graph(library, revision, result.graph)
     library.write_revision(
         revision,
-        assignments=_assignments_table(face_ids, found, ids),
+        assignments=_assignments_table(face_ids, found, ids, corrected(constraints, len(face_ids))),
         people=people,
-        grouping=_facts(library, summary, known, limits, seed),
+        grouping=_facts(library, summary, known, limits, seed)
+        | {
+            "corrections_state": state,
+            "named_by_corrections": corrected_names,
+            "effective_corrections": list(decisions.effective),
+            "frozen": asdict(result.frozen),
+            "faces_at_full": _faces_at_full(library, result, len(face_ids)),
+        },
+        gone=gone_people(past, ids),
+        anchors=renewed_anchors(decisions, face_ids, found),
     )
+    remove_old_graphs(library)
     return summary
 
 
-def _previous(library: Library) -> dict[str, str]:
-    """face_id → person_id of the revision before."""
+def _calibration(
+    library: Library, embeddings: np.ndarray, table: pa.Table, method: str, full: bool
+) -> Calibration:
+    """As `calibration`, but what was learnt from the library itself holds until the next full grouping."""
     revision = library.current_revision()
-    if revision is None:
-        return {}
-    table = library.read_assignments(revision)
-    pairs = zip(table[FACE_ID].to_pylist(), table[PERSON_ID].to_pylist(), strict=True)
-    return {face: person for face, person in pairs if person is not None}
+    made = library.read_grouping(revision) if revision else {}
+    frozen, line, centre = made.get("frozen"), made.get("threshold_line"), made.get("centre")
+    found = calibration(library, embeddings)
+    if full or found.source != made.get("calibration") or found.source != FROM_LIBRARY:
+        return found
+    same = made.get("method") == method and made.get("fingerprint") == library.info().fingerprint
+    if not same or not isinstance(frozen, dict) or not isinstance(line, dict):
+        return found
+    if len(table) >= RENEWAL * float(str(made.get("faces_at_full", 0))):
+        return found
+    return Calibration(np.array(centre, np.float32), {method: Line(**line)}, found.source)
 
 
-def _names(library: Library) -> dict[str, str]:
-    """person_id → name of the revision before, for those who have one."""
+def _faces_at_full(library: Library, result: Regrouped, faces: int) -> int:
+    if result.kind != INCREMENT:
+        return faces
+    made = library.read_grouping(library.current_revision() or "")
+    return int(str(made.get("faces_at_full", faces)))
+
+
+def _kept(
+    library: Library, face_ids: pa.Array, successors: Successors, method: str, known: Calibration
+) -> tuple[Kept | None, Frozen | None, list[str] | None]:
+    """What the current revision hands on, with the corrections that held in it; nothing where it was made
+    in another way, so that its groups or its graph would not do."""
     revision = library.current_revision()
-    if revision is None:
-        return {}
-    table = library.read_people(revision)
-    pairs = zip(table[PERSON_ID].to_pylist(), table[NAME].to_pylist(), strict=True)
-    return {person: name for person, name in pairs if name is not None}
+    made = library.read_grouping(revision) if revision else {}
+    centre = [round(float(x), 6) for x in known.centre]
+    same = made.get("method") == method and made.get("fingerprint") == library.info().fingerprint
+    same = same and made.get("weak_limits") == asdict(WeakLimits())
+    if not same or made.get("centre") != centre or not isinstance(made.get("frozen"), dict):
+        return None, None, None
+    kept = read_kept(library, face_ids, successors)
+    frozen, before = made["frozen"], made.get("effective_corrections")
+    assert isinstance(frozen, dict) and isinstance(before, list)
+    return kept, Frozen(**frozen), before
 
 
-def _assignments_table(face_ids: list[str], found: Assignment, ids: list[str]) -> pa.Table:
+def _assignments_table(
+    face_ids: list[str], found: Assignment, ids: list[str], source: np.ndarray
+) -> pa.Table:
     people = [ids[g] if g >= 0 else None for g in found.group.tolist()]
     data = {
         FACE_ID: face_ids,
         PERSON_ID: people,
         CONFIDENCE: found.confidence.tolist(),
         ROLE: found.role.tolist(),
-        SOURCE: [_GROUPED_BY] * len(face_ids),
+        SOURCE: source.tolist(),
     }
     return pa.table(data, schema=ASSIGNMENTS_SCHEMA)
 
 
 def _people_table(
-    library: Library, table: pa.Table, found: Assignment, ids: list[str], faces: FaceSet
-) -> pa.Table:
+    library: Library, table: pa.Table, found: Assignment, ids: list[str], faces: FaceSet,
+    names: dict[str, str], ignored: set[str],
+) -> pa.Table:  # fmt: skip
     """People, the largest first."""
     photos = library.read_photos([PHOTO_ID, TAKEN_AT])
     taken = dict(zip(photos[PHOTO_ID].to_pylist(), photos[TAKEN_AT].to_pylist(), strict=True))
-    names, photo_ids, face_ids = _names(library), table[PHOTO_ID].to_pylist(), table[FACE_ID].to_pylist()
+    photo_ids, face_ids = table[PHOTO_ID].to_pylist(), table[FACE_ID].to_pylist()
     # The cover: large, sharp, looking at the camera, and surely this person.
     beauty = np.minimum(faces.size, 400) * np.cos(np.radians(faces.yaw)) * found.confidence * faces.score
     order = np.argsort(found.group, kind="stable")
@@ -171,6 +257,7 @@ def _people_table(
                 FIRST_TAKEN: min(times, default=None),
                 LAST_TAKEN: max(times, default=None),
                 COVER: face_ids[members[int(np.argmax(beauty[members]))]],
+                IGNORED: person in ignored,
             }
         )
     rows.sort(key=lambda row: (-row[FACES], row[PERSON_ID]))

@@ -29,6 +29,7 @@ from transforms.library import LOGS, MANIFESTS, Library, LibraryError
 from transforms.listing import ListingReport, RootGuard, list_archive
 from transforms.manifest import Chunk, ManifestWriter, read_chunk
 from transforms.records import ERROR, FileEntry, PhotoRow, printable
+from transforms.successors import record_successors
 from transforms.summary import Summary
 from transforms.tables import PATH_BYTES, ROOT
 
@@ -102,6 +103,8 @@ def index(
         summary, left, restarts = Summary(), 0, 0
     lease.check()
     changed = bool(chunks) or interrupted or forget is not None
+    if changed:
+        record_successors(library, run)
     tidied = tidy(library, run=run, forget=forget) if changed else Tidied()
     storage.remove_folder(config.manifests)
     return IndexSummary(

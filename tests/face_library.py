@@ -91,7 +91,9 @@ class FaceLibrary:
         self.library.write_revision(
             self.library.next_revision(),
             assignments=_table([*self.assigned], ASSIGNMENTS_SCHEMA),
-            people=_table([(p.person_id, p.name, 0, 0, None, None, p.cover) for p in rows], PEOPLE_SCHEMA),
+            people=_table(
+                [(p.person_id, p.name, 0, 0, None, None, p.cover, False) for p in rows], PEOPLE_SCHEMA
+            ),
             grouping=grouping or {"method": "graph"},
         )
         return self.library

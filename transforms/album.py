@@ -18,13 +18,16 @@ from transforms.tables import (
     CONFIDENCE,
     COVER,
     FACE_ID,
+    IGNORED,
     NAME,
+    NO_FACE_AT_ALL,
     PATH_BYTES,
     PERSON_ID,
     PHOTO_ID,
     REASON,
     ROLE,
     ROOT,
+    SOURCE,
     STATUS,
     TAKEN_AT,
 )
@@ -120,15 +123,26 @@ def read_album(library: Library, revision: str) -> tuple[Album, PhotoStates]:
     states = _photo_states(photos)
     photos = photos.filter(pc.equal(photos[STATUS], OK)).select([PHOTO_ID, ROOT, PATH_BYTES, TAKEN_AT])
     faces = library.read_faces([FACE_ID, PHOTO_ID])
+    assignments, people = library.read_assignments(revision), library.read_people(revision)
+    faces = faces.filter(pc.invert(pc.is_in(faces[FACE_ID], value_set=_hidden(assignments, people))))
     photos = _first_of_each(photos, PHOTO_ID)
     photo = _positions(faces[PHOTO_ID], photos[PHOTO_ID])
     return join_tables(
         _whole(faces[FACE_ID]),
         photo,
         PhotoColumns(_whole(photos[ROOT]), _whole(photos[PATH_BYTES]), _times(photos[TAKEN_AT])),
-        assignments=library.read_assignments(revision),
-        people=_first_of_each(library.read_people(revision), PERSON_ID),
+        assignments=assignments,
+        people=_first_of_each(people, PERSON_ID),
     ), states
+
+
+def _hidden(assignments: pa.Table, people: pa.Table) -> pa.Array:
+    """The faces that the user does not want to see: what is none, and people to ignore."""
+    ignored = people.filter(people[IGNORED])[PERSON_ID].combine_chunks()
+    hidden = pc.or_(
+        pc.equal(assignments[SOURCE], NO_FACE_AT_ALL), pc.is_in(assignments[PERSON_ID], value_set=ignored)
+    )
+    return assignments.filter(hidden)[FACE_ID].combine_chunks()
 
 
 def join_tables(

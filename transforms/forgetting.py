@@ -186,7 +186,7 @@ def _emptied(library: Library, removal: Removal) -> frozenset[str]:
     """Photos that have no face left once the faces of `removal` are gone."""
     touched = {face.rpartition(":")[0] for face in removal.faces} - removal.photos
     wanted = _values(frozenset(touched))
-    for table in library.iter_faces([FACE_ID, PHOTO_ID]):
+    for table in library.iter_stored_faces([FACE_ID, PHOTO_ID]):
         kept = table.filter(
             pc.and_(_in(table[PHOTO_ID], wanted), pc.invert(_in(table[FACE_ID], _values(removal.faces))))
         )

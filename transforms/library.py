@@ -16,21 +16,25 @@ first file that holds a photo's faces, and `transforms.compaction` removes the r
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from transforms import storage
+from transforms.decision_files import ANCHORS, CORRECTIONS, GONE, DecisionFiles
 from transforms.records import OK, FaceRow, PhotoRow
+from transforms.table_files import LibraryError, write_table
+from transforms.table_files import read_table as _read
 from transforms.tables import (
     ASSIGNMENTS_SCHEMA,
     FACE_ID,
+    GONE_SCHEMA,
+    IGNORED,
     INDEXED_AT,
     PATH_BYTES,
     PEOPLE_SCHEMA,
@@ -41,13 +45,14 @@ from transforms.tables import (
     STATUS,
     TAKEN_AT,
     THUMBS_SCHEMA,
-    dictionary_columns,
     digest,
     faces_schema,
     faces_table,
     newest_rows,
     photos_table,
 )
+
+__all__ = ["CORRECTIONS", "Library", "LibraryError", "LibraryInfo"]
 
 FORMAT_VERSION = 1
 
@@ -56,10 +61,6 @@ _INFO, _PHOTOS, _FACES, _THUMBS, _PEOPLE, _CURRENT = (
     "library.json", "photos", "faces", "thumbs", "people", "CURRENT",
 )  # fmt: skip
 _SUFFIX = ".parquet"
-
-
-class LibraryError(Exception):
-    """The library can't be used as asked; the message names the file and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class LibraryInfo:
     settings: dict[str, object] | None = None
 
 
-class Library:
+class Library(DecisionFiles):
     """One library folder. Cheap to make; reads and writes only when asked to."""
 
     def __init__(self, path: str) -> None:
@@ -266,9 +267,7 @@ class Library:
         return [self.file(_FACES, name) for name in storage.folder_names(self.file(_FACES))]
 
     def _write(self, path: str, table: pa.Table) -> None:
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", use_dictionary=dictionary_columns(table))
-        storage.write_bytes(path, memoryview(sink.getvalue()))
+        write_table(path, table)
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -367,7 +366,7 @@ class Library:
         for name in self.chunk_names():
             yield _read(self.file(_PHOTOS, name + _SUFFIX), list(columns))
 
-    def iter_faces(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+    def iter_stored_faces(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Rows of faces chunk by chunk as they lie on disk: doubled ones are among them, in a later
         chunk than those that count, and faces of photos that are no longer part of the library."""
         fingerprint = self.info().fingerprint
@@ -376,6 +375,41 @@ class Library:
             for name in self.chunk_names():
                 if name + _SUFFIX in present:
                     yield self._read_face_columns(name, list(columns))
+
+    def read_photo_history(self, columns: Sequence[str]) -> pa.Table:
+        """Every row of the photos table, superseded ones too until the library is tidied."""
+        tables = [_read(self.file(_PHOTOS, n + _SUFFIX), list(columns)) for n in self.chunk_names()]
+        return pa.concat_tables(tables) if tables else PHOTOS_SCHEMA.empty_table().select(list(columns))
+
+    def read_faces_of(self, photo_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
+        """The faces of some photos, whether or not these are part of the library now."""
+        parts, wanted = [], pa.array(photo_ids, pa.string())
+        folder = self.file(_FACES, self.info().fingerprint or "")
+        for name in storage.file_names(folder, suffix=_SUFFIX):
+            path = storage.join(folder, name)
+            inside = pc.is_in(_read(path, [PHOTO_ID])[PHOTO_ID], value_set=wanted)
+            if pc.any(inside).as_py():
+                parts.append(_read(path, list(columns)).filter(inside))
+        return pa.concat_tables(parts) if parts else faces_schema(1).empty_table().select(list(columns))
+
+    def read_chunk_faces(self, name: str, columns: Sequence[str]) -> pa.Table | None:
+        """Columns of one chunk's faces, None for a chunk without any."""
+        path = self._face_path(self.info().fingerprint or "", name)
+        return _read(path, list(columns)) if storage.exists(path) else None
+
+    def faces_exist(self, fingerprint: str, name: str) -> bool:
+        """Whether a chunk has faces of that kind."""
+        return storage.exists(self._face_path(fingerprint, name))
+
+    def write_chunk_faces(self, fingerprint: str, name: str, faces: pa.Table) -> None:
+        """Writes a chunk's faces of another kind beside those that there are."""
+        self._write(self._face_path(fingerprint, name), faces)
+
+    def remove_other_faces(self, keep: Sequence[str]) -> None:
+        """Removes the faces of all kinds but some. Only for the holder of the lease."""
+        for name in storage.folder_names(self.file(_FACES)):
+            if name not in keep:
+                storage.remove_folder(self.file(_FACES, name))
 
     def faces_state(self) -> str:
         """A short name for which faces there are: people need to be grouped anew when it changes."""
@@ -398,10 +432,17 @@ class Library:
         return f"r{max(taken, default=0) + 1:06d}"
 
     def write_revision(
-        self, revision: str, *, assignments: pa.Table, people: pa.Table, grouping: dict[str, object]
-    ) -> None:
-        """Writes one complete grouping and makes it the current one, in that order."""
+        self, revision: str, *, assignments: pa.Table, people: pa.Table, grouping: dict[str, object],
+        gone: pa.Table | None = None, anchors: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
+        """Writes one complete grouping and makes it the current one, in that order.
+
+        `gone`: people of revisions before; `anchors`: faces that corrections speak of, by correction.
+        """
         folder = self.file(_PEOPLE, revision)
+        if gone is not None:
+            self._write(storage.join(folder, GONE), gone.cast(GONE_SCHEMA))
+        storage.write_bytes(storage.join(folder, ANCHORS), json.dumps(dict(anchors), indent=1).encode())
         self._write(storage.join(folder, "assignments" + _SUFFIX), assignments.cast(ASSIGNMENTS_SCHEMA))
         self._write(storage.join(folder, "people" + _SUFFIX), people.cast(PEOPLE_SCHEMA))
         text = json.dumps(grouping, indent=2).encode()
@@ -414,7 +455,10 @@ class Library:
 
     def read_people(self, revision: str) -> pa.Table:
         """The people of a revision, largest first."""
-        return _read(self.file(_PEOPLE, revision, "people" + _SUFFIX))
+        people = _read(self.file(_PEOPLE, revision, "people" + _SUFFIX))
+        if IGNORED not in people.column_names:  # of a version that knew no corrections
+            people = people.append_column(IGNORED, pa.array([False] * len(people), pa.bool_()))
+        return people
 
     def revisions(self) -> list[str]:
         """Names of all revisions, complete or not, oldest first."""
@@ -440,15 +484,3 @@ class Library:
     def read_grouping(self, revision: str) -> dict[str, object]:
         """How a revision was made."""
         return json.loads(storage.read_bytes(self.file(_PEOPLE, revision, "grouping.json")))
-
-
-def _read(path: str, columns: list[str] | None = None) -> pa.Table:
-    try:
-        with storage.open_input(path) as file:
-            data = file if not storage.is_url(path) else io.BytesIO(file.read())
-            return pq.read_table(data, columns=columns)
-    except (pa.ArrowInvalid, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise LibraryError(f"{path} can't be read ({error}): restore it from a backup or remove it, "
-                           "and index again") from error  # fmt: skip

@@ -59,3 +59,11 @@ def neighbour_graph(vectors: np.ndarray, *, k: int, least: float) -> NeighbourGr
     key = left.astype(np.int64) * count + right
     _, first = np.unique(key, return_index=True)
     return NeighbourGraph(count, left[first], right[first], similarity[keep][first])
+
+
+def graph_within(graph: NeighbourGraph, rows: np.ndarray) -> NeighbourGraph:
+    """The edges between the faces int64[n] `rows`, ascending, by their place among these."""
+    place = np.full(graph.faces, -1, np.int32)
+    place[rows] = np.arange(len(rows), dtype=np.int32)
+    inside = graph.filter((place[graph.left] >= 0) & (place[graph.right] >= 0))
+    return NeighbourGraph(len(rows), place[inside.left], place[inside.right], inside.similarity)

@@ -10,11 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from transforms.constraints import Constraints
+from transforms.enforcement import enforce, guided
 from transforms.grouping import group_strong, renumbered
-from transforms.neighbours import nearest, neighbour_graph
+from transforms.neighbours import NeighbourGraph, graph_within, nearest, neighbour_graph
 
 CORE, ATTACHED, UNGROUPED = "core", "attached", "ungrouped"
 
@@ -81,26 +84,43 @@ class Assignment:
 
 
 def assign(
-    faces: FaceSet, *, method: str, threshold: float, seed: int, limits: WeakLimits = WeakLimits()
-) -> Assignment:
-    """Groups faces by person.
+    faces: FaceSet, *, method: str, threshold: float, seed: int, limits: WeakLimits = WeakLimits(),
+    constraints: Constraints = Constraints(), graph: NeighbourGraph | None = None,
+) -> Assignment:  # fmt: skip
+    """Groups faces by person, keeping the `constraints`; `graph` holds the neighbours of clear faces, by
+    row among all faces, where they are known (`clear_neighbours`).
 
     A person has at least two faces; a face that is like nobody else's stays ungrouped.
     """
     count = len(faces.vectors)
     strong = np.flatnonzero(~faces.weak(limits))
     vectors, photo = faces.vectors[strong], faces.photo[strong]
-    graph = neighbour_graph(vectors, k=NEIGHBOURS, least=threshold)
+    if graph is None:
+        graph = neighbour_graph(vectors, k=NEIGHBOURS, least=threshold)
+    else:
+        graph = graph_within(graph, strong)
+        graph = graph.filter(graph.similarity >= threshold)
     same_photo = photo[graph.left] == photo[graph.right]
     graph = graph.filter(~same_photo | (graph.similarity >= IDENTICAL))
+    graph = guided(graph, constraints, strong)
     labels = group_strong(vectors, graph, method=method, threshold=threshold, seed=seed)
     labels = one_face_a_photo(vectors, labels, photo)
     group = np.full(count, -1, np.int64)
     group[strong] = _without_singles(labels)
-    role = np.where(group >= 0, CORE, UNGROUPED).astype(object)
-    attached = attach(faces.vectors, group, faces.photo, threshold=threshold)
-    role[(group < 0) & (attached >= 0)] = ATTACHED
+    keep = partial(enforce, constraints=constraints, threshold=threshold, identical=IDENTICAL)
+    group = keep(group, faces.vectors, faces.photo)
+    attached = keep(
+        attach(faces.vectors, group, faces.photo, threshold=threshold), faces.vectors, faces.photo
+    )
+    role = np.where(attached < 0, UNGROUPED, np.where(group >= 0, CORE, ATTACHED)).astype(object)
     return Assignment(attached, role, confidence(faces.vectors, attached, threshold))
+
+
+def clear_neighbours(faces: FaceSet, *, least: float, limits: WeakLimits) -> NeighbourGraph:
+    """The neighbours of clear faces with a cosine of at least `least`, by row among all faces."""
+    rows = np.flatnonzero(~faces.weak(limits)).astype(np.int32)
+    found = neighbour_graph(faces.vectors[rows], k=NEIGHBOURS, least=least)
+    return NeighbourGraph(len(faces.vectors), rows[found.left], rows[found.right], found.similarity)
 
 
 def one_face_a_photo(vectors: np.ndarray, labels: np.ndarray, photo: np.ndarray) -> np.ndarray:

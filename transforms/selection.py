@@ -269,7 +269,7 @@ class Selected:
         photo), `face` (each once), `assigned`, `person`."""
         library, grouping = self._library, self._grouping
         self._load("photo_rows", library.iter_photos(_PHOTOS))
-        self._load("face_rows", _numbered(library.iter_faces(_FACES)))
+        self._load("face_rows", _numbered(library.iter_stored_faces(_FACES)))
         self._load("assigned", [grouping.assignments.cast(ASSIGNMENTS_SCHEMA)])
         self._load("person", [_labelled(grouping.people.cast(PEOPLE_SCHEMA))])
         run = self._db.execute

@@ -27,6 +27,10 @@ FIRST_TAKEN, LAST_TAKEN, COVER = "first_taken_at", "last_taken_at", "cover_face_
 # with its file's; `LABEL` is what a person is called, the name or else the id, no two alike.
 LABEL, SELECTED_SIZE, X0, Y0, X1, Y1 = "label", "face_size", "x0", "y0", "x1", "y1"
 IDENTITY = "identity"  # of a crawl: whose face a photo's folder says it is
+IGNORED, LAST_REVISION, SUCCESSOR_ID = "ignored", "last_revision", "successor_id"
+LEFT, RIGHT, SIMILARITY = "left", "right", "similarity"
+# What a face's assignment goes back to, in the column `source`.
+BY_GROUPING, BY_CORRECTION, NO_FACE_AT_ALL = "grouping", "correction", "not-a-face"
 
 PHOTOS_SCHEMA = pa.schema(
     [
@@ -65,8 +69,22 @@ PEOPLE_SCHEMA = pa.schema(
         (FIRST_TAKEN, pa.timestamp("us")),
         (LAST_TAKEN, pa.timestamp("us")),
         (COVER, pa.string()),
+        (IGNORED, pa.bool_()),
     ]
 )
+# People of revisions before who have no face in this one, with faces by which they are known again.
+GONE_SCHEMA = pa.schema(
+    [
+        (PERSON_ID, pa.string()),
+        (NAME, pa.string()),
+        (LAST_REVISION, pa.string()),
+        (FACES, pa.list_(pa.string())),
+    ]
+)
+
+SUCCESSORS_SCHEMA = pa.schema([(FACE_ID, pa.string()), (SUCCESSOR_ID, pa.string())])
+# Edges of a revision's neighbour graph, by row among the faces of its assignments.
+GRAPH_SCHEMA = pa.schema([(LEFT, pa.int32()), (RIGHT, pa.int32()), (SIMILARITY, pa.float32())])
 
 SELECTED_SCHEMA = pa.schema(
     [
@@ -194,18 +212,19 @@ def faces_table(faces: Sequence[FaceRow], embeddings: np.ndarray) -> pa.Table:
     columns = [
         pa.array([f.face_id for f in faces]),
         pa.array([f.photo_id for f in faces]),
-        _fixed_lists(boxes.reshape(-1, 4)),
-        _fixed_lists(landmarks.reshape(-1, 10)),
+        fixed_lists(boxes.reshape(-1, 4)),
+        fixed_lists(landmarks.reshape(-1, 10)),
         *(
             pa.array(np.array([getattr(f, field) for f in faces], np.float32))
             for field in ("score", "size", "sharpness", "roll", "yaw")
         ),
-        _fixed_lists(np.ascontiguousarray(embeddings, np.float32)),
+        fixed_lists(np.ascontiguousarray(embeddings, np.float32)),
     ]
     return pa.table(columns, schema=faces_schema(embeddings.shape[1]))
 
 
-def _fixed_lists(values: np.ndarray) -> pa.Array:
+def fixed_lists(values: np.ndarray) -> pa.Array:
+    """An array float32[n, d] as a column of fixed-size lists."""
     return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
 
 

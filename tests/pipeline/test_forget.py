@@ -217,7 +217,7 @@ def contents(library: Library) -> tuple:
     photos = library.read_photos(["path_bytes", "status", "photo_id"]).to_pylist()
     faces = library.read_faces([FACE_ID, "embedding"]).to_pylist()
     # Rows may be doubled by a stop, which readers see once and the next tidying removes.
-    raw = sorted({f for table in library.iter_faces([FACE_ID]) for f in table[FACE_ID].to_pylist()})
+    raw = sorted({f for table in library.iter_stored_faces([FACE_ID]) for f in table[FACE_ID].to_pylist()})
     revisions = [
         (library.read_assignments(r).to_pylist(), library.read_people(r).to_pylist())
         for r in library.revisions()

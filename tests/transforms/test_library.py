@@ -325,7 +325,8 @@ def revision_tables(*assigned: tuple[str, str]) -> dict[str, pa.Table]:
         dict(zip(ASSIGNMENTS_SCHEMA.names, (f, p, 0.9, "core", "cluster"), strict=True)) for f, p in assigned
     ]
     people = [
-        dict(zip(PEOPLE_SCHEMA.names, (p, None, 1, 1, TIME, TIME, f), strict=True)) for f, p in assigned
+        dict(zip(PEOPLE_SCHEMA.names, (p, None, 1, 1, TIME, TIME, f, False), strict=True))
+        for f, p in assigned
     ]
     return {
         "assignments": pa.Table.from_pylist(rows, ASSIGNMENTS_SCHEMA),

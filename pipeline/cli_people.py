@@ -1,0 +1,176 @@
+"""The commands about people that last: ``correct``, ``migrate``, ``stats``, and their evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+from transforms.corrections import KINDS, RENAME, UNDO
+from transforms.corrections import NAME as GIVE_NAME
+
+_HELP = {
+    "name": "WHO is called NAME.",
+    "rename": "WHO is called NAME from now on, whatever was said before.",
+    "merge": "The people WHO and OTHERS are one person; the first one's name stays.",
+    "split": "The faces OTHERS are not the person WHO, but one other person together.",
+    "same": "WHO and OTHERS, faces or people, are one person.",
+    "different": "WHO and OTHERS, faces or people, are all different people.",
+    "not-this-person": "The face WHO is not the person OTHERS (left out: the one it is with now).",
+    "not-a-face": "What was found at WHO is no face: a statue, a pattern.",
+    "ignore-person": "Leave the person WHO out of reports: a stranger in the background.",
+    "same-photo-allowed": "Faces of the photo WHO, or the faces WHO and OTHERS of one photo, may be one "
+    "person: a mirror, a collage.",
+    "undo": "Take back the correction with the id WHO.",
+}
+
+
+def correct_group(wrap: Callable, output: Callable, show: Callable) -> click.Group:
+    """The command; `wrap` reports errors, `output` adds the options of all commands, `show` prints."""
+
+    class _Kinds(click.Group):
+        def list_commands(self, ctx: click.Context) -> list[str]:
+            return list(self.commands)
+
+    @click.group("correct", cls=_Kinds, invoke_without_command=True)
+    @click.argument("library")
+    @output
+    @click.pass_context
+    @wrap
+    def correct(ctx: click.Context, library: str, as_json: bool, quiet: bool) -> None:
+        """Say what is wrong with the people of LIBRARY; without a kind: list what was said.
+
+        A person is given by id (p-…) or name; a face by its id or by its photo's path and its place from
+        the left, as holiday/IMG_1.jpg#2. Corrections are lines of LIBRARY/corrections.csv, which you can
+        also edit in a spreadsheet. They hold from the next `albumen group` or `run` on, and for ever.
+        """
+        ctx.obj = library
+        if ctx.invoked_subcommand is None:
+            from pipeline import commands
+
+            show(commands.review_corrections(library), as_json, quiet)
+
+    for kind in KINDS:
+        correct.add_command(_kind_command(kind, wrap, output, show))
+    return correct
+
+
+def _kind_command(kind: str, wrap: Callable, output: Callable, show: Callable) -> click.Command:
+    named = kind in (GIVE_NAME, RENAME)
+
+    @wrap
+    def run(who: str, others: tuple[str, ...], note: str, as_json: bool, quiet: bool, name: str = "") -> None:
+        from pipeline import commands
+
+        library = click.get_current_context().obj
+        show(commands.correct(library, kind, (who, *others), name=name, note=note), as_json, quiet)
+
+    def command(**kwargs) -> None:
+        run(**{"others": (), **kwargs})
+
+    command = output(command)
+    command = click.option("--note", default="", help="Words of your own, kept with the correction.")(command)
+    if named:
+        command = click.argument("name")(command)
+    else:
+        command = click.argument("others", nargs=-1)(command)
+    command = click.argument("who", metavar="ID" if kind == UNDO else "WHO")(command)
+    return click.command(kind, help=_HELP[kind])(command)
+
+
+def migrate_command(wrap: Callable, output: Callable, show: Callable) -> click.Command:
+    """``albumen migrate``."""
+
+    @click.command("migrate")
+    @click.argument("library")
+    @click.option("--embedder", required=True, help="facenet-casia, facenet-vggface2 or onnx:FILE.")
+    @click.option("--mirror", is_flag=True, help="Embed each face and its mirror image.")
+    @click.option("--without-missing", is_flag=True, help="Leave out faces whose photos are not there.")
+    @output
+    @wrap
+    def command(
+        library: str, embedder: str, mirror: bool, without_missing: bool, as_json: bool, quiet: bool
+    ) -> None:
+        """Embed the faces of LIBRARY anew with another embedder; people keep their ids and names.
+
+        The photos must be where they were. The library works as before until all faces are done.
+        """
+        from pipeline import commands
+
+        result = commands.migrate(
+            library, embedder=embedder, mirror=mirror, without_missing=without_missing, quiet=quiet
+        )
+        show(result, as_json, quiet)
+
+    return command
+
+
+def growth_command(wrap: Callable, output: Callable, show: Callable) -> click.Command:
+    """``albumen evaluate growth``."""
+
+    @click.command("growth")
+    @click.argument("library")
+    @click.option(
+        "--steps", type=click.IntRange(1), default=10, show_default=True, help="Parts of the archive."
+    )
+    @click.option("--method", default="default", show_default=True)
+    @click.option("--seed", type=int, default=0, show_default=True)
+    @output
+    @wrap
+    def command(library: str, steps: int, method: str, seed: int, as_json: bool, quiet: bool) -> None:
+        """Group a labelled LIBRARY whose photos come in parts, and all of it at once: scores and cost."""
+        from pipeline import commands
+
+        result = commands.evaluate_growth(library, steps=steps, method=method, seed=seed)
+        show(result, as_json, quiet)
+
+    return command
+
+
+def stats_command(wrap: Callable, output: Callable, show: Callable) -> click.Command:
+    """``albumen stats``."""
+
+    @click.command("stats")
+    @click.argument("library")
+    @click.option("--ask", is_flag=True, help="List the questions whose answers would help most.")
+    @click.option(
+        "--count", type=click.IntRange(1), default=20, show_default=True, help="How many questions."
+    )
+    @output
+    @wrap
+    def command(library: str, ask: bool, count: int, as_json: bool, quiet: bool) -> None:
+        """Say what LIBRARY holds, and what its owner could best tell it."""
+        from pipeline import commands
+
+        show(commands.stats(library, ask=ask, count=count), as_json, quiet)
+
+    return command
+
+
+def evaluate_corrections_command(wrap: Callable, output: Callable, show: Callable) -> click.Command:
+    """``albumen evaluate corrections``."""
+
+    @click.command("corrections")
+    @click.argument("library")
+    @click.option(
+        "--count", type=click.IntRange(10), default=100, show_default=True, help="Questions answered."
+    )
+    @click.option("--method", default="default", show_default=True)
+    @click.option("--seed", type=int, default=0, show_default=True)
+    @click.option("--plot", metavar="FILE", help="Draw both curves into this SVG file.")
+    @click.option("--held-out", is_flag=True, help="Only LFW's people from whom nothing was learnt.")
+    @output
+    @wrap
+    def command(
+        library: str, count: int, method: str, seed: int, plot: str | None, held_out: bool,
+        as_json: bool, quiet: bool,
+    ) -> None:  # fmt: skip
+        """Simulate users of a labelled LIBRARY who answer the most useful questions, or random ones."""
+        from pipeline import commands
+
+        result = commands.evaluate_corrections(
+            library, count=count, method=method, seed=seed, plot=plot, held_out=held_out
+        )
+        show(result, as_json, quiet)
+
+    return command

@@ -1,0 +1,141 @@
+"""``albumen evaluate corrections``: what a user's answers are worth, asked well or at random."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from pipeline.evaluate import in_learning_half, labelled_faces
+from pipeline.evaluate_growth import handed_on
+from pipeline.group import calibration
+from transforms.clustering_scores import clustering_scores
+from transforms.constraints import Constraints, resolve
+from transforms.corrections import DIFFERENT, MERGE, NOT_THIS_PERSON, SAME, Anchor, Correction
+from transforms.library import Library
+from transforms.people import FaceSet, WeakLimits
+from transforms.questions import MEMBER, SPLIT, Question, questions
+from transforms.regrouping import Regrouped, regroup
+from transforms.tables import EMBEDDING, FACE_SIZE, PHOTO_ID, SCORE, SHARPNESS, YAW, matrix
+from transforms.verification import centred
+
+_AT_ONCE = 10
+
+Choose = Callable[[Sequence[Question]], list[Question]]
+
+
+def corrections(
+    library: Library, *, count: int, method: str, seed: int, plot: str | None, held_out: bool = False
+) -> tuple[list[str], dict[str, object]]:
+    """Simulates users of a labelled library who answer `count` questions, ten between two groupings.
+
+    Only labelled faces take part, since of others the answer is not known; with `held_out` only those of
+    the half of LFW's people from whom nothing was learnt. A user looks at a question's faces and says what
+    most of them show; their answers become corrections, and each grouping keeps to all of them. Random
+    questions come from the same list of questions, each as likely as the others.
+    """
+    labelled = labelled_faces(library, embeddings=False)
+    table = library.read_faces([PHOTO_ID, FACE_SIZE, SCORE, YAW, SHARPNESS, EMBEDDING])
+    embeddings = matrix(table[EMBEDDING])
+    known = calibration(library, embeddings)
+    taking_part = labelled.face >= 0
+    if held_out:
+        learnt = [in_learning_half(path.rpartition("/")[0]) for path in labelled.paths]
+        taking_part &= ~np.array(learnt)
+    order = np.argsort(labelled.face[taking_part])
+    rows, truth = labelled.face[taking_part][order], labelled.people[taking_part][order]
+    features = (table[c].to_numpy()[rows] for c in (FACE_SIZE, SCORE, YAW, SHARPNESS))
+    faces = FaceSet(centred(embeddings[rows], known.centre), np.arange(len(rows)), *features)
+    grouped = partial(
+        regroup, faces, method=method, seed=seed, limits=WeakLimits(), line=known.thresholds[method]
+    )
+    start = grouped(Constraints())
+    random = np.random.default_rng(seed)
+    ways: dict[str, Choose] = {
+        "most useful": lambda found: list(found[:_AT_ONCE]),
+        "random": lambda found: [found[i] for i in random.permutation(len(found))[:_AT_ONCE]],
+    }
+    curves = {
+        way: _answered(faces, truth, start, grouped, choose=choose, count=count)
+        for way, choose in ways.items()
+    }
+    lines = [f"{len(rows):,} labelled faces; BCubed F before any answer {curves['random'][0]:.4f}."]
+    for way, curve in curves.items():
+        lines.append(
+            f"{count} {way} questions: BCubed F {curve[-1]:.4f} "
+            f"({100 * (curve[-1] - curve[0]):+.2f} points); after every ten: "
+            + " ".join(f"{v:.4f}" for v in curve)
+        )
+    if plot:
+        _plot(curves, plot)
+        lines.append(f"Plot: {plot}")
+    return lines, {"bcubed_f": curves, "faces": len(rows), "at_once": _AT_ONCE, "seed": seed}
+
+
+def _answered(
+    faces: FaceSet, truth: np.ndarray, start: Regrouped, grouped: Callable[..., Regrouped],
+    *, choose: Choose, count: int,
+) -> list[float]:  # fmt: skip
+    """BCubed F before, and after every ten answers."""
+    result = start
+    said: list[Correction] = []
+    asked: set[tuple[int, int]] = set()
+    clear = ~faces.weak(WeakLimits())
+    curve = [_score(truth, result)]
+    everyone = np.arange(len(truth))
+    for _ in range(0, count, _AT_ONCE):
+        found = questions(faces.vectors, result.found.group, clear, threshold=result.frozen.threshold)
+        chosen = choose([q for q in found if q.key not in asked])
+        asked |= {q.key for q in chosen}
+        answers = [answer(q, truth, len(said) + i) for i, q in enumerate(chosen)]
+        said += answers
+        constraints, _ = resolve(said, lambda ids: np.array([int(i) for i in ids], np.int64))
+        changed = np.unique([int(f) for c in answers for a in c.anchors.values() for f in a.faces])
+        kept = handed_on(result, everyone, everyone)
+        result = grouped(constraints, kept=kept, frozen=result.frozen, changed=changed)
+        curve.append(_score(truth, result))
+    return curve
+
+
+def answer(question: Question, truth: np.ndarray, number: int) -> Correction:
+    """What a user who knows everyone says; faces are called by their rows."""
+    same = _most_common(truth[question.first]) == _most_common(truth[question.second])
+    person, other = (Anchor(tuple(str(f) for f in side), False) for side in (question.first, question.second))
+    face, against = (Anchor((str(side[0]),), True) for side in (question.first, question.second))
+    if question.kind == MEMBER:
+        kind, sides = (SAME, (face, against)) if same else (NOT_THIS_PERSON, (face, other))
+    elif question.kind == SPLIT:
+        kind, sides = (SAME if same else DIFFERENT), (face, against)
+    else:
+        kind, sides = (MERGE if same else DIFFERENT), (person, other)
+    who, whom = "a", "b"
+    return Correction(
+        number, f"c-{number}", "", kind, who, (whom,), "", dict(zip((who, whom), sides, strict=True))
+    )
+
+
+def _most_common(values: np.ndarray) -> int:
+    found, counts = np.unique(values, return_counts=True)
+    return int(found[counts.argmax()])
+
+
+def _score(truth: np.ndarray, result: Regrouped) -> float:
+    group = result.found.group
+    return clustering_scores(truth, np.where(group >= 0, group, -1 - np.arange(len(group)))).bcubed_f
+
+
+def _plot(curves: dict[str, list[float]], path: str) -> None:
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    for way, curve in curves.items():
+        axes.plot(np.arange(len(curve)) * _AT_ONCE, curve, marker="o", markersize=3, label=f"{way} questions")
+    axes.set(xlabel="questions answered", ylabel="BCubed F")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)

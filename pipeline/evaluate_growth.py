@@ -1,0 +1,102 @@
+"""``albumen evaluate growth``: an archive that grows step by step, against one grouping of all of it."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+import numpy as np
+
+from pipeline.evaluate import labelled_faces
+from pipeline.group import calibration
+from transforms.clustering_scores import clustering_scores
+from transforms.constraints import Constraints
+from transforms.increments import Kept, part_of
+from transforms.library import Library
+from transforms.neighbours import NeighbourGraph
+from transforms.people import FaceSet, WeakLimits
+from transforms.regrouping import INCREMENT, Regrouped, regroup
+from transforms.tables import EMBEDDING, FACE_SIZE, PHOTO_ID, SCORE, SHARPNESS, YAW, matrix
+from transforms.verification import centred
+
+_NOTHING = np.zeros(0, np.int64)
+
+
+def growth(library: Library, *, steps: int, method: str, seed: int) -> tuple[list[str], dict[str, object]]:
+    """Groups a labelled library whose photos come in `steps` equal parts, in random order.
+
+    Times are of grouping alone, from vectors in memory to groups; one math thread or as many as the
+    environment gives, the same for both.
+    """
+    labelled = labelled_faces(library, embeddings=False)
+    table = library.read_faces([PHOTO_ID, FACE_SIZE, SCORE, YAW, SHARPNESS, EMBEDDING])
+    embeddings = matrix(table[EMBEDDING])
+    known = calibration(library, embeddings)
+    photo = np.unique(table[PHOTO_ID].to_numpy(), return_inverse=True)[1]
+    features = (table[c].to_numpy() for c in (FACE_SIZE, SCORE, YAW, SHARPNESS))
+    faces = FaceSet(centred(embeddings, known.centre), photo, *features)
+    grouped = partial(
+        regroup, constraints=Constraints(), method=method, seed=seed, limits=WeakLimits(),
+        line=known.thresholds[method],
+    )  # fmt: skip
+    grouped(part_of(faces, np.arange(min(500, len(photo)))))  # imports, buffers
+    started = time.perf_counter()
+    once = grouped(faces)
+    whole = time.perf_counter() - started
+    arrival = np.random.default_rng(seed).permutation(photo.max() + 1) * steps // (photo.max() + 1)
+    lines: list[str] = []
+    parts: list[dict[str, object]] = []
+    result: Regrouped | None = None
+    rows = _NOTHING
+    for step in range(steps):
+        grown = np.flatnonzero(arrival[photo] <= step)
+        kept = handed_on(result, rows, grown) if result is not None else None
+        frozen = result.frozen if result is not None else None
+        started = time.perf_counter()
+        result = grouped(part_of(faces, grown), kept=kept, frozen=frozen, changed=_NOTHING)
+        seconds = time.perf_counter() - started
+        rows = grown
+        parts.append(
+            {"faces": len(rows), "kind": result.kind, "regrouped": result.regrouped, "seconds": seconds}
+        )
+        lines.append(
+            f"{len(rows):>9,} faces: {result.kind:24} {result.regrouped:>9,} faces grouped, {seconds:6.1f} s"
+        )
+    assert result is not None
+    scores = {
+        name: clustering_scores(labelled.people, _labels(found, labelled.face)).bcubed_f
+        for name, found in (("steps", result), ("once", once))
+    }
+    total = sum(float(str(p["seconds"])) for p in parts)
+    increments = [float(str(p["seconds"])) for p in parts if p["kind"] == INCREMENT]
+    lines += [
+        f"In {steps} steps BCubed F {scores['steps']:.4f} in {total:.1f} s; at once {scores['once']:.4f} "
+        f"in {whole:.1f} s: {total / whole:.2f} times the cost, "
+        f"{100 * (scores['steps'] - scores['once']):+.2f} points."
+    ]
+    facts: dict[str, object] = {
+        "steps": parts, "bcubed_f": scores, "seconds": {"steps": total, "once": whole},
+        "seconds_of_increments": increments,
+    }  # fmt: skip
+    return lines, facts
+
+
+def handed_on(result: Regrouped, rows: np.ndarray, grown: np.ndarray) -> Kept:
+    """What a grouping of `rows` hands on to one of `grown`, all rows of the whole library."""
+    place = np.searchsorted(grown, rows)
+    known = np.zeros(len(grown), bool)
+    known[place] = True
+    group, role = np.full(len(grown), -1, np.int64), np.full(len(grown), "ungrouped", object)
+    confidence = np.zeros(len(grown), np.float32)
+    group[place], role[place], confidence[place] = (
+        result.found.group, result.found.role, result.found.confidence,
+    )  # fmt: skip
+    graph, place = result.graph, place.astype(np.int32)
+    edges = NeighbourGraph(len(grown), place[graph.left], place[graph.right], graph.similarity)
+    return Kept(known, group, role, confidence, edges)
+
+
+def _labels(result: Regrouped, face: np.ndarray) -> np.ndarray:
+    """A group for every labelled photo; who is ungrouped or has no face is alone."""
+    group = np.where(face >= 0, result.found.group[face], -1)
+    return np.where(group >= 0, group, -1 - np.arange(len(group)))

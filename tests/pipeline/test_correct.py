@@ -1,0 +1,450 @@
+"""Corrections, increments and regroupings over the life of a library."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pipeline.cli import main
+from pipeline.correct import correct, review
+from pipeline.evaluate_corrections import corrections
+from pipeline.group import group_library, is_current
+from pipeline.stats import ask, stats
+from tests.grown_library import PEOPLE, GrownLibrary, photo_id
+from transforms import storage
+from transforms.album import read_album
+from transforms.corrections import KINDS, NAME, RENAME, CorrectionError, parse
+from transforms.decisions import read_decisions
+from transforms.enforcement import violations
+from transforms.lease import Lease, LibraryInUse
+from transforms.library import Library, LibraryInfo
+from transforms.records import OK, FaceRow, FileEntry, PhotoRow
+from transforms.tables import EMBEDDING, FACE_ID, FACES, PERSON_ID, matrix
+from transforms.tables import NAME as NAMES
+
+
+def assigned(library: Library) -> dict[str, str | None]:
+    revision = library.current_revision()
+    assert revision is not None
+    table = library.read_assignments(revision)
+    faces = table[FACE_ID].to_pylist()
+    assert len(faces) == len(set(faces)), "a face stands in two places"
+    return dict(zip(faces, table[PERSON_ID].to_pylist(), strict=True))
+
+
+def people(library: Library) -> dict[str, dict]:
+    revision = library.current_revision()
+    assert revision is not None
+    return {row[PERSON_ID]: row for row in library.read_people(revision).to_pylist()}
+
+
+@pytest.fixture
+def grown(tmp_path: Path) -> GrownLibrary:
+    """Six people, ten photos each, all groupable."""
+    made = GrownLibrary(tmp_path / "library")
+    made.add(*[[i % 6] for i in range(60)])
+    group_library(made.library, method="default", seed=0)
+    return made
+
+
+def person_of(grown: GrownLibrary, number: int) -> str:
+    """The person of the photo with this number."""
+    found = assigned(grown.library)[grown.face(f"album/{number:04d}.jpg")]
+    assert found is not None
+    return found
+
+
+def regroup(grown: GrownLibrary, method: str = "default"):
+    return group_library(grown.library, method=method, seed=0)
+
+
+def test_a_name_stays_through_regrouping_new_photos_and_another_method(grown: GrownLibrary) -> None:
+    anna = person_of(grown, 0)
+    correct(grown.library, "name", [anna], name="Anna")
+    assert not is_current(grown.library, method="default", seed=0)
+    regroup(grown)
+    grown.add(*[[i % 6] for i in range(30)])
+    for method in ("default", "agglomerative", "hdbscan", "default"):
+        summary = regroup(grown, method)
+        assert people(grown.library)[anna][NAMES] == "Anna" and not summary.problems
+        assert person_of(grown, 0) == anna and person_of(grown, 60) == anna
+
+
+def test_a_merge_means_the_same_people_after_their_ids_have_gone(grown: GrownLibrary) -> None:
+    first, second = person_of(grown, 0), person_of(grown, 1)
+    correct(grown.library, "merge", [first, second])
+    summary = regroup(grown)
+    assert person_of(grown, 0) == person_of(grown, 1) and summary.overlap.merged == 1
+    assert {first, second} & people(grown.library).keys() == {person_of(grown, 0)}
+    assert person_of(regrown(grown), 0) == person_of(grown, 61)
+
+
+def regrown(grown: GrownLibrary) -> GrownLibrary:
+    grown.add(*[[i % 6] for i in range(12)])
+    regroup(grown)
+    return grown
+
+
+def test_a_rename_and_a_merge_mean_the_person_who_was_named_when_they_were_few(tmp_path: Path) -> None:
+    """The best faces of a person who has grown are others than those of then."""
+    grown = GrownLibrary(tmp_path / "library", noise=0.3)
+    grown.add(*[[i % 8] for i in range(24)])
+    regroup(grown)
+    anna, bo = person_of(grown, 0), person_of(grown, 1)
+    correct(grown.library, "name", [anna], name="Anna")
+    correct(grown.library, "name", [bo], name="Bo")
+    grown.add(*[[i % 8] for i in range(160)])
+    regroup(grown)
+    before = set(assigned(grown.library).values())
+    correct(grown.library, "rename", ["Anna"], name="Anne")
+    assert not regroup(grown).problems
+    assert set(assigned(grown.library).values()) == before
+    assert people(grown.library)[anna][NAMES] == "Anne"
+    who = assigned(grown.library)
+    later = next(p for p in sorted(grown.photos)[24:] if who[grown.face(p)] == anna)
+    correct(grown.library, "rename", [later], name="Annie")
+    assert not regroup(grown).problems
+    assert set(assigned(grown.library).values()) == before
+    assert people(grown.library)[anna][NAMES] == "Annie"
+    correct(grown.library, "merge", ["Bo", "Annie"])
+    assert not regroup(grown).problems
+    assert {r[NAMES] for r in people(grown.library).values()} == {"Bo", None}
+    assert person_of(grown, 0) == person_of(grown, 1)
+
+
+def test_undo_brings_the_person_back(grown: GrownLibrary) -> None:
+    before = assigned(grown.library)
+    made = correct(grown.library, "merge", [person_of(grown, 0), person_of(grown, 1)])
+    regroup(grown)
+    correct(grown.library, "undo", [made.correction.id])
+    regroup(grown)
+    after = assigned(grown.library)
+    assert len(set(after.values())) == len(set(before.values()))
+    assert [line for line in review(grown.library)[0] if "taken back" in line]
+
+
+def test_a_line_made_by_hand_means_the_people_of_then(grown: GrownLibrary) -> None:
+    first, second = person_of(grown, 0), person_of(grown, 1)
+    path = Path(grown.library.file("corrections.csv"))
+    path.write_bytes(
+        f"\ufeffkind;who;with;name\r\nmerge;{first};{second};\r\nname;{first};;Anna\r\n".encode()
+    )
+    saved = path.read_bytes()
+    regroup(grown)
+    for _ in range(2):
+        summary = regrown(grown) and regroup(grown)
+        assert person_of(grown, 0) == person_of(grown, 1) and not summary.problems
+        assert people(grown.library)[person_of(grown, 0)][NAMES] == "Anna"
+    assert path.read_bytes() == saved, "a run wrote the user's file"
+
+
+def test_a_name_outlives_all_the_faces_it_was_given_by(grown: GrownLibrary) -> None:
+    """Photos go a few at a time, in the end every one that was there when the name was given."""
+    anna = person_of(grown, 0)
+    correct(grown.library, "name", [anna], name="Anna")
+    regroup(grown)
+    grown.add(*[[0] for _ in range(10)])
+    for start in range(0, 60, 18):
+        for number in range(start, min(start + 18, 60), 6):
+            grown.remove(f"album/{number:04d}.jpg")
+        summary = regroup(grown)
+        assert people(grown.library)[anna][NAMES] == "Anna", summary.problems
+    assert not summary.names_without_person
+
+
+def test_a_person_whose_last_face_is_gone_is_gone_and_comes_back_with_it(grown: GrownLibrary) -> None:
+    anna = person_of(grown, 0)
+    correct(grown.library, "name", [anna], name="Anna")
+    gone = [p for p, (_, who) in grown.photos.items() if who == [0]]
+    saved = {p: grown.photos[p] for p in gone}
+    for path in gone:
+        grown.remove(path)
+    summary = regroup(grown)
+    assert anna not in people(grown.library) and summary.overlap.gone == 1
+    assert any("Anna" in p for p in summary.problems)
+    regroup(grown)
+    grown.photos.update(saved)
+    grown._commit(gone)
+    assert not regroup(grown).problems
+    assert people(grown.library)[anna][NAMES] == "Anna"
+
+
+def test_an_edit_of_metadata_carries_everything_over(grown: GrownLibrary) -> None:
+    anna = person_of(grown, 0)
+    correct(grown.library, "name", [anna], name="Anna")
+    correct(grown.library, "not-a-face", ["album/0001.jpg#1"])
+    grown.edit(*grown.photos)
+    summary = regroup(grown)
+    assert summary.overlap.kept == 6 and not summary.overlap.moved and not summary.problems
+    assert people(grown.library)[anna][NAMES] == "Anna"
+    assert assigned(grown.library)[grown.face("album/0001.jpg")] is None
+
+
+def test_references_by_path_count_faces_from_the_left(grown: GrownLibrary) -> None:
+    (path,) = grown.add([6, 7])
+    for text in (f"{path}#2", f"photos/{path}#2", f"/archive/{path}#2"):
+        made = correct(grown.library, "not-a-face", [text]).correction
+        assert made.anchors[text].faces == (grown.face(path, 1),)
+    with pytest.raises(CorrectionError, match="shows 2 faces"):
+        correct(grown.library, "not-a-face", [path])
+    with pytest.raises(CorrectionError, match="shows 2 faces"):
+        correct(grown.library, "not-a-face", [f"{path}#3"])
+
+
+def test_people_to_ignore_and_what_is_no_face_are_not_shown(grown: GrownLibrary) -> None:
+    ignored = person_of(grown, 0)
+    correct(grown.library, "ignore-person", [ignored])
+    correct(grown.library, "not-a-face", ["album/0001.jpg"])
+    summary = regroup(grown)
+    album, _ = read_album(grown.library, summary.revision)
+    shown = set(album.face_ids.to_pylist())
+    assert ignored not in album.people.ids.to_pylist() and people(grown.library)[ignored]["ignored"]
+    assert grown.face("album/0001.jpg") not in shown and grown.face("album/0000.jpg") not in shown
+    assert len(shown) == 60 - 10 - 1
+
+
+def test_what_is_unknown_or_contradicts_changes_nothing(grown: GrownLibrary) -> None:
+    first, second = person_of(grown, 0), person_of(grown, 1)
+    correct(grown.library, "merge", [first, second])
+    saved = grown.library.read_corrections()
+    for kind, who, name, message in (
+        ("different", [first, second], "", "line 2 .* and line 3 .* neither applies"),
+        ("merge", [first, "p-1234567890"], "", "p-1234567890"),
+        ("name", ["Nobody"], "X", "no person"),
+        ("undo", ["c-12345678"], "", "no correction"),
+        ("split", [first, second], "", "needs a face"),
+        ("same", [first, first], "", "twice"),
+        ("merge", [first], "", "needs the other"),
+        ("name", [first], " ", "needs a name"),
+        ("rename", [first], "A\nB", "not text"),
+    ):
+        with pytest.raises(CorrectionError, match=message):
+            correct(grown.library, kind, who, name=name)
+        assert grown.library.read_corrections() == saved
+
+
+def test_a_held_library_says_what_to_do(grown: GrownLibrary) -> None:
+    with Lease(grown.library.path), pytest.raises(LibraryInUse, match="by hand is safe"):
+        correct(grown.library, "name", [person_of(grown, 0)], name="Anna")
+    assert not grown.library.read_corrections()
+
+
+def test_the_command_line(grown: GrownLibrary) -> None:
+    library, anna, bo = grown.library.path, person_of(grown, 0), person_of(grown, 1)
+    runner = CliRunner()
+
+    def albumen(*arguments: str, options: tuple[str, ...] = ()) -> str:
+        result = runner.invoke(main, ["correct", *options, library, *arguments])
+        return f"{result.exit_code} {result.output}"
+
+    assert albumen("name", anna, "Anna").startswith("0 c-")
+    assert albumen("name", bo, "Bo", "--note", "=1").startswith("0")
+    assert "'Bo' gives way" not in albumen("different", anna, bo)
+    assert albumen("rename", anna, "Anne").startswith("0")
+    listed = albumen()
+    assert "line 2 (name" in listed and "line 5 (rename" in listed
+    answer = albumen(options=("--json",))
+    assert json.loads(answer.splitlines()[-1])["active"] == 4
+    assert albumen("merge", anna, "p-0000000000").startswith("2 ")
+    regroup(grown)
+    assert {r[NAMES] for r in people(grown.library).values()} == {"Anne", "Bo", None}
+    assert "gives way" in albumen("same", "Anne", "Bo") or "neither applies" in albumen("merge", "Anne", "Bo")
+
+
+def test_questions_come_with_what_to_type_and_are_not_asked_again(grown: GrownLibrary) -> None:
+    _, facts = ask(grown.library, count=3)
+    first = facts["questions"][0]
+    kind, *who = first["yes"].split()
+    correct(grown.library, kind, who)
+    _, facts = ask(grown.library, count=100)
+    assert first["yes"] not in [q["yes"] for q in facts["questions"]]
+    assert "60 faces" in stats(grown.library)[0][0]
+
+
+def test_simulated_users_make_the_people_better(tmp_path: Path) -> None:
+    hard = GrownLibrary(tmp_path / "hard", noise=0.42)
+    hard.add(*[[i % 8] for i in range(80)])
+    for path, (_, (person,)) in list(hard.photos.items()):
+        hard.photos[f"{person}/{path[6:]}"] = hard.photos.pop(path)
+    lines, facts = corrections(
+        _by_folder(tmp_path / "labelled", hard),
+        count=20,
+        method="default",
+        seed=0,
+        plot=str(tmp_path / "p.svg"),
+    )
+    curves = facts["bcubed_f"]
+    assert curves["most useful"][-1] >= curves["most useful"][0]
+    assert len(curves["random"]) == 3 and (tmp_path / "p.svg").exists() and "20 random" in lines[2]
+
+
+def _by_folder(path: Path, hard: GrownLibrary) -> Library:
+    """The same faces in a folder per person, each at the centre of its photo."""
+    made = Library.create(str(path))
+    made.save_info(LibraryInfo(roots={"photos": "/archive"}))
+    made.use_fingerprint("stand-in", {"embedder": {"name": "stand-in"}})
+    source = hard.library.read_faces([FACE_ID, EMBEDDING])
+    photos, faces = [], []
+    owner = {photo_id(f"album/{p.split('/')[1]}", 0): p for p in hard.photos}
+    for face in source[FACE_ID].to_pylist():
+        content = face.partition(":")[0]
+        photos.append(
+            PhotoRow(FileEntry("photos", owner[content].encode(), 1, 1), OK, None, content, 100, 100)
+        )
+        box = np.array([20, 20, 80, 80], np.float32)
+        faces.append(FaceRow(face, content, box, np.zeros((5, 2), np.float32), 0.99, 80.0, 0.5, 0.0, 0.0))
+    made.commit_chunk(
+        "chunk", fingerprint="stand-in", photos=photos, faces=faces,
+        embeddings=matrix(source[EMBEDDING]), thumbs=[],
+    )  # fmt: skip
+    return made
+
+
+class Power(BaseException):
+    """The power fails."""
+
+
+class Os:
+    """The module ``os`` with one function replaced, for `transforms.storage` alone."""
+
+    def __init__(self, name: str, function: Callable) -> None:
+        setattr(self, name, function)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(os, name)
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace", "makedirs"])
+def test_power_cuts_leave_the_state_before_or_the_state_after(
+    grown: GrownLibrary, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, anna = grown.library, person_of(grown, 0)
+    correct(library, "name", [anna], name="Anna")
+    regroup(grown)
+    real, cuts = getattr(os, step), 0
+    for cut in range(100):
+        revision, corrections = library.current_revision(), library.read_corrections()
+        calls = 0
+
+        def failing(*args, **kwargs):
+            nonlocal calls
+            calls += 1
+            if calls > cut:  # noqa: B023
+                raise Power
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(storage, "os", Os(step, failing))
+        try:
+            correct(library, "not-this-person", [grown.face("album/0001.jpg"), anna])
+            group_library(library, method="default", seed=0)
+            done = True
+        except Power:
+            done, cuts = False, cuts + 1
+        finally:
+            monkeypatch.setattr(storage, "os", os)
+        found = library.read_corrections()
+        assert found.startswith(corrections) and not parse(found).problems
+        assert people(library)[anna][NAMES] == "Anna" and assigned(library)
+        assert done or library.current_revision() == revision or cut > 4
+        if done:
+            break
+    assert done and cuts
+
+
+class Life(RuleBasedStateMachine):
+    """Photos come, change and go, the user corrects, runs regroup; what was decided holds throughout."""
+
+    folder: Path
+    count = 0
+
+    @initialize(seed=st.integers(0, 5))
+    def begin(self, seed: int) -> None:
+        type(self).count += 1
+        self.random = np.random.default_rng(seed)
+        self.grown = GrownLibrary(self.folder / str(type(self).count), noise=0.3)
+        self.grown.add(*[[int(p)] for p in self.random.integers(0, PEOPLE, 24)])
+        self.ever: dict[str, str] = {}
+        self.group("default")
+
+    @rule(method=st.sampled_from(["default", "default", "agglomerative"]))
+    def group(self, method: str) -> None:
+        self.summary = regroup(self.grown, method)
+
+    @rule(who=st.lists(st.lists(st.integers(0, PEOPLE - 1), min_size=1, max_size=2), min_size=1, max_size=5))
+    def add(self, who: list[list[int]]) -> None:
+        self.grown.add(*who)
+        self.group("default")
+
+    @precondition(lambda self: len(self.grown.photos) > 10)
+    @rule(data=st.data())
+    def remove_or_edit(self, data: st.DataObject) -> None:
+        path = data.draw(st.sampled_from(sorted(self.grown.photos)))
+        change = data.draw(st.sampled_from([self.grown.edit, self.grown.remove]))
+        change(path)
+        self.group("default")
+
+    @rule(data=st.data())
+    def correct(self, data: st.DataObject) -> None:
+        faces = st.sampled_from(sorted(self.grown.photos)).map(lambda p: f"{p}#1")
+        known = sorted(people(self.grown.library))
+        person = st.sampled_from(known) if known else faces
+        kind = data.draw(st.sampled_from([k for k in KINDS if k != "same-photo-allowed"]))
+        who = {
+            "merge": [person, person], "same": [faces, faces | person], "different": [faces | person] * 2,
+            "split": [person, faces, faces], "not-this-person": [faces, person], "not-a-face": [faces],
+            "undo": [st.sampled_from([c.id for c in self.corrections()] or ["c-00000000"])],
+        }.get(kind, [person])  # fmt: skip
+        name = data.draw(st.sampled_from(["Anna", "Bo", "Cy", "=Dan"]))
+        try:
+            correct(self.grown.library, kind, [data.draw(w) for w in who], name=name)
+        except CorrectionError:
+            return
+        self.group("default")
+
+    def corrections(self):
+        return parse(self.grown.library.read_corrections()).corrections
+
+    @invariant()
+    def every_correction_holds(self) -> None:
+        library = self.grown.library
+        faces = library.read_faces([FACE_ID])[FACE_ID].combine_chunks()
+        group = assigned(library)
+        assert set(faces.to_pylist()) == set(group)
+        numbers = {p: i for i, p in enumerate(people(library))}
+        labels = np.array([numbers[group[f]] if group[f] else -1 for f in faces.to_pylist()], np.int64)
+        assert violations(labels, read_decisions(library, faces).constraints) == []
+
+    @invariant()
+    def ids_point_to_someone(self) -> None:
+        counts = Counter(p for p in assigned(self.grown.library).values() if p)
+        assert counts == {p: row[FACES] for p, row in people(self.grown.library).items()}
+
+    @invariant()
+    def no_name_is_lost_without_a_word(self) -> None:
+        shown = {row[NAMES] for row in people(self.grown.library).values()}
+        said = shown | set(self.summary.names_without_person)
+        file = parse(self.grown.library.read_corrections())
+        renamed = any(c.kind in (RENAME, "merge", "same") for c in file.active)
+        for c in file.active:
+            if c.kind == NAME and not renamed:
+                assert c.name in said or any(c.name in p for p in self.summary.problems)
+
+
+def test_nothing_that_was_decided_is_lost_over_a_library_s_life(tmp_path: Path) -> None:
+    Life.folder = tmp_path
+    machine = Life.TestCase
+    machine.settings = settings(
+        max_examples=8, stateful_step_count=10, deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    machine().runTest()

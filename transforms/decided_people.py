@@ -1,0 +1,74 @@
+"""Faces to people with the user's decisions kept: what stands between corrections and the grouping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from transforms.constraints import Constraints
+from transforms.corrections import Anchor, anchors_cell
+from transforms.decisions import Decisions
+from transforms.enforcement import freed_photos
+from transforms.increments import part_of
+from transforms.people import CORE, UNGROUPED, Assignment, FaceSet
+from transforms.references import ANCHORS, best_faces
+from transforms.tables import BY_CORRECTION, BY_GROUPING, NO_FACE_AT_ALL
+
+
+def assign_decided(
+    faces: FaceSet,
+    constraints: Constraints,
+    group_faces: Callable[[FaceSet, Constraints, np.ndarray], Assignment],
+) -> Assignment:
+    """Groups what are faces, with two of a photo let be one person where allowed.
+
+    `group_faces` groups a part of the faces, given also their rows, as `transforms.people.assign` does.
+    """
+    count = len(faces.vectors)
+    present = np.setdiff1d(np.arange(count), constraints.absent)
+    part = part_of(replace(faces, photo=freed_photos(faces.photo, constraints)), present)
+    found = group_faces(part, constraints.within(present), present)
+    if len(present) == count:
+        return found
+    group = np.full(count, -1, np.int64)
+    role = np.full(count, UNGROUPED, object)
+    confidence = np.zeros(count, np.float32)
+    group[present], role[present], confidence[present] = found.group, found.role, found.confidence
+    return replace(found, group=group, role=role, confidence=confidence)
+
+
+def corrected(constraints: Constraints, count: int) -> np.ndarray:
+    """str[n]: what each face's assignment goes back to."""
+    source = np.full(count, BY_GROUPING, object)
+    source[constraints.apart.ravel()] = BY_CORRECTION
+    for tie in constraints.ties:
+        source[tie.faces] = BY_CORRECTION
+    source[constraints.absent] = NO_FACE_AT_ALL
+    return source
+
+
+def renewed_anchors(decisions: Decisions, face_ids: Sequence[str], found: Assignment) -> dict[str, str]:
+    """The anchors that the revision keeps, by correction: of lines that were made by hand, and of people
+    of whose anchors more than half are gone. These get others of the person they belong to now."""
+    row = {face: i for i, face in enumerate(face_ids)} if decisions.corrections else {}
+    kept = dict(decisions.kept)
+    members: dict[int, tuple[str, ...]] = {}
+    for correction in decisions.corrections:
+        anchors = dict(correction.anchors)
+        for text, anchor in correction.anchors.items():
+            here = [f for f in anchor.faces if f in row]
+            numbers = found.group[[row[f] for f in here]]
+            numbers = numbers[numbers >= 0]
+            if anchor.exact or 2 * len(here) >= min(len(anchor.faces), ANCHORS) or not len(numbers):
+                continue
+            number = int(np.bincount(numbers).argmax())
+            if number not in members:
+                rows = np.flatnonzero(found.group == number)
+                ids = [face_ids[r] for r in rows.tolist()]
+                members[number] = best_faces(ids, found.confidence[rows], found.role[rows] == CORE)
+            anchors[text] = Anchor(tuple(dict.fromkeys([*here, *members[number]]))[:ANCHORS], False)
+        if anchors != dict(correction.anchors):
+            kept[correction.id] = anchors_cell(anchors)
+    return kept

@@ -1,0 +1,35 @@
+"""Tables as files: Parquet, written whole, and read with errors that name the file."""
+
+from __future__ import annotations
+
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms import storage
+from transforms.tables import dictionary_columns
+
+
+class LibraryError(Exception):
+    """The library can't be used as asked; the message names the file and the remedy."""
+
+
+def write_table(path: str, table: pa.Table) -> None:
+    """Writes a table whole."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", use_dictionary=dictionary_columns(table))
+    storage.write_bytes(path, memoryview(sink.getvalue()))
+
+
+def read_table(path: str, columns: list[str] | None = None) -> pa.Table:
+    """Reads a table, or some of its columns. Raises LibraryError where the file is damaged."""
+    try:
+        with storage.open_input(path) as file:
+            data = file if not storage.is_url(path) else io.BytesIO(file.read())
+            return pq.read_table(data, columns=columns)
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise LibraryError(f"{path} can't be read ({error}): restore it from a backup or remove it, "
+                           "and index again") from error  # fmt: skip
