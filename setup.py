@@ -18,7 +18,7 @@ setup(
     packages=["pipeline", "transforms", "models"],
     package_data={
         "transforms": ["templates/*"],
-        "models": ["calibrations/*.json"],
+        "models": ["calibrations/*.json", "calibrations/*.npz"],
     },
     install_requires=[
         "apache-beam>=2.70,<3",
@@ -44,6 +44,7 @@ setup(
     extras_require={
         "onnx": ["onnxruntime>=1.17"],
         "demo": ["matplotlib>=3.8", "scikit-image>=0.22"],
+        "bench": ["matplotlib>=3.8"],
         "test": [
             "pytest>=8",
             "hypothesis>=6.100",

@@ -10,7 +10,7 @@ from functools import wraps
 
 import click
 
-from pipeline import commands
+from pipeline import cli_bench, commands
 from pipeline.options import IndexOptions, parse_until
 
 _FAILED, _WRONG_USE = 1, 2
@@ -286,6 +286,9 @@ def bench() -> None:
 def bench_memory(photos, count, chunk_size, as_json, quiet) -> None:
     """Resident memory of a worker while it indexes COUNT links to the files of PHOTOS."""
     _print(commands.bench_memory(photos, count=count, chunk_size=chunk_size), as_json, quiet)
+
+
+cli_bench.register(bench, _reported, _output_options, lambda *result: _print(*result))
 
 
 @main.command("demo")
