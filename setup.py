@@ -35,6 +35,8 @@ setup(
         "scikit-learn>=1.4",
         "hdbscan>=0.8.40",
         "networkit>=11",
+        "numba>=0.59",
+        "threadpoolctl>=3.1",
         "pyarrow>=16",
         "jinja2>=3.1",
         "click>=8.1",

@@ -204,11 +204,13 @@ def index_command(archive, library, as_json, quiet, **kwargs) -> None:
 @main.command("group")
 @_library
 @_group_options
+@cli_bench.search_options
 @_output_options
 @_reported
-def group_command(library, method, seed, as_json, quiet) -> None:
+def group_command(library, method, as_json, quiet, **search) -> None:
     """Group the faces of LIBRARY by person: faces → people."""
-    _print(commands.group(library, method=method, seed=seed, quiet=quiet), as_json, quiet)
+    settings = cli_bench.search_settings(search)
+    _print(commands.group(library, method=method, settings=settings, quiet=quiet), as_json, quiet)
 
 
 @main.command("report")

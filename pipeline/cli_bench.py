@@ -7,7 +7,34 @@ from collections.abc import Callable
 import click
 
 from pipeline.commands import Result
+from pipeline.options import cores
+from pipeline.search_neighbours import SearchSettings
 from transforms.library import Library
+
+
+def search_options(command: Callable) -> Callable:
+    """The options about searching a large library."""
+    options = (
+        click.option(
+            "--memory", type=click.FloatRange(0.5), default=4.0, show_default=True,
+            help="GB that the search of a large library may take.",
+        ),
+        click.option("--threads", type=click.IntRange(1), help="Default: as many as there are cores."),
+        click.option("--compact", is_flag=True, help="Search large libraries on 128 bytes a face."),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def search_settings(options: dict) -> SearchSettings:
+    """What `search_options` and --seed say."""
+    return SearchSettings(
+        memory=int(options["memory"] * 1e9),
+        threads=options["threads"] or cores(),
+        compact=options["compact"],
+        seed=options["seed"],
+    )
 
 
 def register(bench: click.Group, reported: Callable, output_options: Callable, show: Callable) -> None:
@@ -30,4 +57,23 @@ def register(bench: click.Group, reported: Callable, output_options: Callable, s
 
         opened = Library.open(library)
         found = bench_synthetic.fit(opened, out) if fit else bench_synthetic.compare(opened, out, seed=seed)
+        show(Result(*found), as_json, quiet)
+
+    @bench.command("group")
+    @click.option(
+        "--faces", type=click.IntRange(1000), multiple=True, default=(10_000, 100_000, 1_000_000),
+        show_default=True, help="How many; may be given several times.",
+    )  # fmt: skip
+    @click.option("--out", type=click.Path(file_okay=False), default="docs", show_default=True)
+    @click.option("--work", type=click.Path(exists=True, file_okay=False), help="Where the libraries lie.")
+    @click.option("--method", default="default", show_default=True)
+    @click.option("--seed", type=int, default=0, show_default=True)
+    @search_options
+    @output_options
+    @reported
+    def group(faces, out, work, method, as_json, quiet, **search) -> None:
+        """Time and memory of grouping synthetic libraries, and what it finds."""
+        from pipeline.bench_group import bench as measure
+
+        found = measure(list(faces), out, work=work, method=method, settings=search_settings(search))
         show(Result(*found), as_json, quiet)

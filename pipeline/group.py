@@ -5,40 +5,34 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from models.calibration import Calibration, learnt_from_library, shipped_calibration
+from pipeline.options import cores
+from pipeline.search_neighbours import EXACT_FACES, SearchSettings
 from transforms.grouping import METHODS
 from transforms.library import Library, LibraryError
-from transforms.people import Assignment, FaceSet, WeakLimits, assign, person_ids
+from transforms.people import FaceSet, WeakLimits, assign, person_ids
+from transforms.people_tables import assignments_table, people_table, photo_numbers, taken_times
 from transforms.tables import (
-    ASSIGNMENTS_SCHEMA,
-    CONFIDENCE,
-    COVER,
     EMBEDDING,
     FACE_ID,
     FACE_SIZE,
-    FACES,
-    FIRST_TAKEN,
-    LAST_TAKEN,
     NAME,
-    PEOPLE_SCHEMA,
     PERSON_ID,
     PHOTO_ID,
-    PHOTOS_COUNT,
-    ROLE,
     SCORE,
     SHARPNESS,
-    SOURCE,
-    TAKEN_AT,
     YAW,
     matrix,
 )
 from transforms.verification import centred
 
-_GROUPED_BY = "grouping"
+if TYPE_CHECKING:
+    from pipeline.group_in_files import Observer
 
 
 @dataclass(frozen=True)
@@ -73,30 +67,59 @@ def calibration(library: Library, embeddings: np.ndarray) -> Calibration:
     return shipped or learnt_from_library(embeddings, list(METHODS))
 
 
-def group_library(library: Library, *, method: str, seed: int) -> GroupSummary:
+def group_library(
+    library: Library,
+    *,
+    method: str,
+    seed: int,
+    settings: SearchSettings | None = None,
+    observe: Observer | None = None,
+) -> GroupSummary:
     """Writes a new revision of the library's people. The caller holds the lease.
 
+    `settings` say with how much memory and how many threads a large library is searched; `observe`
+    sees its neighbour graph.
     Raises LibraryError where nothing has been indexed.
     """
     started = time.monotonic()
     if library.info().fingerprint is None:
         raise LibraryError(f"{library.path} holds no photos yet: albumen index ARCHIVE {library.path}")
-    columns = [FACE_ID, PHOTO_ID, FACE_SIZE, SCORE, YAW, SHARPNESS, EMBEDDING]
-    table = library.read_faces(columns)
-    embeddings = matrix(table[EMBEDDING])
-    known = calibration(library, embeddings)
-    photo = (
-        np.unique(table[PHOTO_ID].to_numpy(), return_inverse=True)[1] if len(table) else np.zeros(0, np.int64)
-    )
+    settings = settings or SearchSettings(seed=seed, threads=cores())
+    table = library.read_faces([FACE_ID, PHOTO_ID, FACE_SIZE, SCORE, YAW, SHARPNESS])
+    photo = photo_numbers(table)
     size, score, yaw, sharpness = (table[c].to_numpy() for c in (FACE_SIZE, SCORE, YAW, SHARPNESS))
-    faces = FaceSet(centred(embeddings, known.centre), photo, size, score, yaw, sharpness)
     limits = WeakLimits()
-    threshold = known.thresholds[method].at(int((~faces.weak(limits)).sum()))
-    found = assign(faces, method=method, threshold=threshold, seed=seed, limits=limits)
+    search: dict[str, object]
+    if len(table) <= EXACT_FACES:
+        embeddings = matrix(library.read_faces([EMBEDDING])[EMBEDDING])
+        known = calibration(library, embeddings)
+        faces = FaceSet(centred(embeddings, known.centre), photo, size, score, yaw, sharpness)
+        threshold = known.thresholds[method].at(int((~faces.weak(limits)).sum()))
+        found = assign(faces, method=method, threshold=threshold, seed=seed, limits=limits)
+        search = {"exact": True}
+    else:
+        from pipeline.group_in_files import group_in_files  # Beam and compilers, for large libraries
+
+        faces = FaceSet(np.zeros((len(table), 0), np.float32), photo, size, score, yaw, sharpness)
+        in_files = group_in_files(
+            library, table[FACE_ID], faces.weak(limits), photo, method=method, seed=seed,
+            settings=settings, calibrate=partial(calibration, library), observe=observe,
+        )  # fmt: skip
+        known, threshold, found = in_files.known, in_files.threshold, in_files.assignment
+        search = in_files.facts
     revision = library.next_revision()
-    face_ids = table[FACE_ID].to_pylist()
-    ids = person_ids(face_ids, found.group, _previous(library))
-    people = _people_table(library, table, found, ids, faces)
+    ids = person_ids(table[FACE_ID].to_pylist(), found.group, _previous(library))
+    # The cover: large, sharp, looking at the camera, and surely this person.
+    beauty = np.minimum(faces.size, 400) * np.cos(np.radians(faces.yaw)) * found.confidence * faces.score
+    people = people_table(
+        table[FACE_ID],
+        found.group,
+        ids,
+        photo,
+        taken_times(library, table[PHOTO_ID]),
+        beauty,
+        _names(library),
+    )
     seconds = time.monotonic() - started
     sizes = np.bincount(found.group[found.group >= 0]) if len(ids) else np.zeros(1, np.int64)
     summary = GroupSummary(
@@ -105,9 +128,9 @@ def group_library(library: Library, *, method: str, seed: int) -> GroupSummary:
     )  # fmt: skip
     library.write_revision(
         revision,
-        assignments=_assignments_table(face_ids, found, ids),
+        assignments=assignments_table(table[FACE_ID], found, ids),
         people=people,
-        grouping=_facts(library, summary, known, limits, seed),
+        grouping={**_facts(library, summary, known, limits, seed), "search": search},
     )
     return summary
 
@@ -130,49 +153,6 @@ def _names(library: Library) -> dict[str, str]:
     table = library.read_people(revision)
     pairs = zip(table[PERSON_ID].to_pylist(), table[NAME].to_pylist(), strict=True)
     return {person: name for person, name in pairs if name is not None}
-
-
-def _assignments_table(face_ids: list[str], found: Assignment, ids: list[str]) -> pa.Table:
-    people = [ids[g] if g >= 0 else None for g in found.group.tolist()]
-    data = {
-        FACE_ID: face_ids,
-        PERSON_ID: people,
-        CONFIDENCE: found.confidence.tolist(),
-        ROLE: found.role.tolist(),
-        SOURCE: [_GROUPED_BY] * len(face_ids),
-    }
-    return pa.table(data, schema=ASSIGNMENTS_SCHEMA)
-
-
-def _people_table(
-    library: Library, table: pa.Table, found: Assignment, ids: list[str], faces: FaceSet
-) -> pa.Table:
-    """People, the largest first."""
-    photos = library.read_photos([PHOTO_ID, TAKEN_AT])
-    taken = dict(zip(photos[PHOTO_ID].to_pylist(), photos[TAKEN_AT].to_pylist(), strict=True))
-    names, photo_ids, face_ids = _names(library), table[PHOTO_ID].to_pylist(), table[FACE_ID].to_pylist()
-    # The cover: large, sharp, looking at the camera, and surely this person.
-    beauty = np.minimum(faces.size, 400) * np.cos(np.radians(faces.yaw)) * found.confidence * faces.score
-    order = np.argsort(found.group, kind="stable")
-    bounds = np.searchsorted(found.group[order], np.arange(len(ids) + 1))
-    rows = []
-    for number, person in enumerate(ids):
-        members = order[bounds[number] : bounds[number + 1]]
-        shown = {photo_ids[m] for m in members}
-        times = [t for t in (taken.get(p) for p in shown) if t is not None]
-        rows.append(
-            {
-                PERSON_ID: person,
-                NAME: names.get(person),
-                FACES: len(members),
-                PHOTOS_COUNT: len(shown),
-                FIRST_TAKEN: min(times, default=None),
-                LAST_TAKEN: max(times, default=None),
-                COVER: face_ids[members[int(np.argmax(beauty[members]))]],
-            }
-        )
-    rows.sort(key=lambda row: (-row[FACES], row[PERSON_ID]))
-    return pa.Table.from_pylist(rows, schema=PEOPLE_SCHEMA)
 
 
 def _facts(

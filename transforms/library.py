@@ -56,6 +56,7 @@ _INFO, _PHOTOS, _FACES, _THUMBS, _PEOPLE, _CURRENT = (
     "library.json", "photos", "faces", "thumbs", "people", "CURRENT",
 )  # fmt: skip
 _SUFFIX = ".parquet"
+_DAMAGED = "{path} can't be read ({error}): restore it from a backup or remove it, and index again"
 
 
 class LibraryError(Exception):
@@ -287,6 +288,17 @@ class Library:
         table = pa.concat_tables(parts)
         return table.take(pc.sort_indices(table[FACE_ID])).select(list(columns))
 
+    def iter_faces(self, columns: Sequence[str], *, rows: int = 16_384) -> Iterator[pa.Table]:
+        """The faces of `read_faces`, each once, at most `rows` at a time, in the order of chunks."""
+        fingerprint = self.info().fingerprint
+        for name, keep in self.face_rows():
+            assert fingerprint is not None
+            start = 0
+            for table in _batches(self._face_path(fingerprint, name), list(columns), rows):
+                part = None if keep is None else keep[start : start + len(table)]
+                start += len(table)
+                yield table if part is None else table.filter(pa.array(part))
+
     def face_rows(self) -> Iterator[tuple[str, np.ndarray | None]]:
         """Which rows of each chunk's faces count: (chunk, bool[n]), or None for all of them.
 
@@ -371,6 +383,16 @@ class Library:
         return json.loads(storage.read_bytes(self.file(_PEOPLE, revision, "grouping.json")))
 
 
+def _batches(path: str, columns: list[str], rows: int) -> Iterator[pa.Table]:
+    try:
+        with storage.open_input(path) as file:
+            data = file if not storage.is_url(path) else io.BytesIO(file.read())
+            for batch in pq.ParquetFile(data).iter_batches(batch_size=rows, columns=columns):
+                yield pa.Table.from_batches([batch])
+    except pa.ArrowInvalid as error:
+        raise LibraryError(_DAMAGED.format(path=path, error=error)) from error
+
+
 def _read(path: str, columns: list[str] | None = None) -> pa.Table:
     try:
         with storage.open_input(path) as file:
@@ -379,5 +401,4 @@ def _read(path: str, columns: list[str] | None = None) -> pa.Table:
     except (pa.ArrowInvalid, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise LibraryError(f"{path} can't be read ({error}): restore it from a backup or remove it, "
-                           "and index again") from error  # fmt: skip
+        raise LibraryError(_DAMAGED.format(path=path, error=error)) from error
