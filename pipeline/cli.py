@@ -203,6 +203,8 @@ def index_command(archive, library, as_json, quiet, **kwargs) -> None:
 
 @main.command("group")
 @_library
+@_beam
+@click.option("--runner", help="Beam runner for large libraries. Beam's own options follow after --.")
 @_group_options
 @cli_bench.search_options
 @_output_options

@@ -28,12 +28,14 @@ def search_options(command: Callable) -> Callable:
 
 
 def search_settings(options: dict) -> SearchSettings:
-    """What `search_options` and --seed say."""
+    """What `search_options`, --seed and --runner with Beam's own options say."""
+    runner = options.get("runner")
     return SearchSettings(
         memory=int(options["memory"] * 1e9),
         threads=options["threads"] or cores(),
         compact=options["compact"],
         seed=options["seed"],
+        beam_options=(f"--runner={runner}", *options["beam_options"]) if runner else (),
     )
 
 

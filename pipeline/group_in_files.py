@@ -15,7 +15,7 @@ from models.calibration import Calibration
 from pipeline.search_neighbours import SearchSettings, search_neighbours
 from transforms import storage
 from transforms.graph_people import ATTACH_MARGIN, Graded, assign_by_graph
-from transforms.library import Library
+from transforms.library import Library, LibraryError
 from transforms.neighbours import NeighbourGraph
 from transforms.people import NEIGHBOURS, Assignment
 from transforms.tables import EMBEDDING, FACE_ID, matrix
@@ -54,8 +54,9 @@ def group_in_files(
     """The people of the faces `face_ids`, sorted; `weak` bool[n], `photo` int[n].
 
     `calibrate` makes a calibration of embeddings; `observe` sees the vectors and the graph before their
-    files are removed. The work folder lies in the library, where there is room; for a library behind a
-    URL it is local.
+    files are removed. The work folder lies in the library, where there is room and where the workers of
+    another engine find it; for a library behind a URL it is local.
+    Raises LibraryError where another engine's workers couldn't share it.
     """
     clock = [time.monotonic()]
     rank = _ranks(library)
@@ -63,6 +64,14 @@ def group_in_files(
     known = calibrate(embeddings)
     threshold = known.thresholds[method].at(int((~weak).sum()))
     local = not storage.is_url(library.path)
+    if settings.beam_options and not local:
+        raise LibraryError(
+            f"{library.path} is not a folder that every worker can open as files: group it without --runner"
+        )
+    # The caller holds the lease, so what lies here was left by a run that was killed.
+    for name in storage.folder_names(library.path) if local else []:
+        if name.startswith(_WORK):
+            storage.remove_folder(library.file(name))
     with tempfile.TemporaryDirectory(prefix=_WORK, dir=library.path if local else None) as work:
         parts = ((rows, centred(part, known.centre)) for rows, part in _embeddings(library, rank))
         vectors = write_vectors(f"{work}/vectors", len(face_ids), embeddings.shape[1], parts)

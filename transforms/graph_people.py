@@ -12,6 +12,7 @@ import numpy as np
 
 from transforms import people
 from transforms.component_groups import group_by_component
+from transforms.grouping import renumbered
 from transforms.neighbours import NeighbourGraph
 from transforms.people import ATTACHED, CORE, IDENTICAL, UNGROUPED, Assignment
 from transforms.vector_file import VectorFile
@@ -84,7 +85,7 @@ def one_face_a_photo(vectors: VectorFile, labels: np.ndarray, photo: np.ndarray)
         found = people.one_face_a_photo(vectors.take(members), numbered, photo[members])
         result[members] = next_label + found
         next_label += int(found.max()) + 1
-    return result
+    return renumbered(result)
 
 
 def _bands(labels: np.ndarray, groups: np.ndarray):
