@@ -142,11 +142,12 @@ _index_options = _options(
 _group_options = _options(
     click.option(
         "--method",
-        type=click.Choice(["default", "hdbscan", "agglomerative"]),
+        type=click.Choice(["default", "hdbscan", "agglomerative", "chinese-whispers", "kmeans"]),
         default="default",
         show_default=True,
         help="How faces are grouped.",
     ),
+    click.option("--people", type=click.IntRange(1), help="How many people there are, for kmeans alone."),
     click.option(
         "--seed", type=int, default=0, show_default=True, help="Same library and seed, same people."
     ),
@@ -179,14 +180,15 @@ _beam = click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
 @_group_options
 @_output_options
 @_reported
-def run_command(archive, library, method, seed, as_json, quiet, **kwargs) -> None:
+def run_command(archive, library, method, people, seed, as_json, quiet, **kwargs) -> None:
     """Index, group and report: the main job.
 
     ARCHIVE is a folder of photographs (or a URL that Beam can list); LIBRARY the folder for what is
     found. Run it again at any time: it does only what is missing.
     """
     options = _index_settings(kwargs)
-    _print(commands.run(archive, library, options, method=method, seed=seed, quiet=quiet), as_json, quiet)
+    result = commands.run(archive, library, options, method=method, number=people, seed=seed, quiet=quiet)
+    _print(result, as_json, quiet)
 
 
 @main.command("index")
@@ -206,9 +208,9 @@ def index_command(archive, library, as_json, quiet, **kwargs) -> None:
 @_group_options
 @_output_options
 @_reported
-def group_command(library, method, seed, as_json, quiet) -> None:
+def group_command(library, method, people, seed, as_json, quiet) -> None:
     """Group the faces of LIBRARY by person: faces → people."""
-    _print(commands.group(library, method=method, seed=seed, quiet=quiet), as_json, quiet)
+    _print(commands.group(library, method=method, number=people, seed=seed, quiet=quiet), as_json, quiet)
 
 
 @main.command("report")
@@ -260,6 +262,18 @@ def evaluate_calibrate(library, out, as_json, quiet) -> None:
     The result is a file in the folder OUT.
     """
     _print(commands.calibrate(library, out), as_json, quiet)
+
+
+@evaluate.command("grouping")
+@_library
+@click.option("--out", type=click.Path(file_okay=False), help="Write the tables and the plot here.")
+@click.option("--distractors", type=click.IntRange(0), multiple=True, metavar="N",
+              help="Hide the people among N synthetic faces; may be given several times.")  # fmt: skip
+@_output_options
+@_reported
+def evaluate_grouping(library, out, distractors, as_json, quiet) -> None:
+    """Score every way of grouping on samples of LFW, indexed in LIBRARY, with all settings frozen."""
+    _print(commands.evaluate_grouping(library, out=out, distractors=distractors), as_json, quiet)
 
 
 @evaluate.command("detection")

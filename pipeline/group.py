@@ -9,10 +9,11 @@ from datetime import datetime, timezone
 import numpy as np
 import pyarrow as pa
 
-from models.calibration import Calibration, learnt_from_library, shipped_calibration
-from transforms.grouping import METHODS
+from models.calibration import Calibration, Line, learnt_from_library, shipped_calibration
+from pipeline.options import UsageError
+from transforms.grouping import DEFAULT, KMEANS, THRESHOLD_METHODS
 from transforms.library import Library, LibraryError
-from transforms.people import Assignment, FaceSet, WeakLimits, assign, person_ids
+from transforms.people import Assignment, FaceSet, Rules, assign, person_ids
 from transforms.tables import (
     ASSIGNMENTS_SCHEMA,
     CONFIDENCE,
@@ -53,46 +54,68 @@ class GroupSummary:
     ungrouped: int
     largest: int
     seconds: float
+    ran: str
 
 
-def is_current(library: Library, *, method: str, seed: int) -> bool:
+def is_current(library: Library, *, method: str, seed: int, number: int | None = None) -> bool:
     """Whether the current revision was made from just these faces in just this way."""
     revision = library.current_revision()
     if revision is None:
         return False
     made = library.read_grouping(revision)
-    wanted = {"method": method, "seed": seed, "faces_state": library.faces_state()}
+    wanted = {"method": method, "seed": seed, "number": number, "faces_state": library.faces_state()}
     return all(made.get(key) == value for key, value in wanted.items())
 
 
-def calibration(library: Library, embeddings: np.ndarray) -> Calibration:
-    """The shipped calibration of the library's embedder, else one learnt from the library itself."""
+def calibration(library: Library, embeddings: np.ndarray, photo: np.ndarray | None = None) -> Calibration:
+    """The shipped calibration of the library's embedder, else one learnt from the library itself.
+
+    int[n] `photo` tells which faces lie in one photo.
+    """
     settings = library.info().settings or {}
     embedder = settings.get("embedder")
     shipped = shipped_calibration(embedder) if isinstance(embedder, dict) else None
-    return shipped or learnt_from_library(embeddings, list(METHODS))
+    return shipped or learnt_from_library(embeddings, list(THRESHOLD_METHODS), photo)
 
 
-def group_library(library: Library, *, method: str, seed: int) -> GroupSummary:
-    """Writes a new revision of the library's people. The caller holds the lease.
-
-    Raises LibraryError where nothing has been indexed.
-    """
-    started = time.monotonic()
-    if library.info().fingerprint is None:
-        raise LibraryError(f"{library.path} holds no photos yet: albumen index ARCHIVE {library.path}")
+def read_face_set(library: Library) -> tuple[pa.Table, FaceSet, Calibration]:
+    """All faces, as the library has them and ready to be grouped."""
     columns = [FACE_ID, PHOTO_ID, FACE_SIZE, SCORE, YAW, SHARPNESS, EMBEDDING]
     table = library.read_faces(columns)
     embeddings = matrix(table[EMBEDDING])
-    known = calibration(library, embeddings)
     photo = (
         np.unique(table[PHOTO_ID].to_numpy(), return_inverse=True)[1] if len(table) else np.zeros(0, np.int64)
     )
+    known = calibration(library, embeddings, photo)
+    vectors = centred(embeddings, known.centre)
     size, score, yaw, sharpness = (table[c].to_numpy() for c in (FACE_SIZE, SCORE, YAW, SHARPNESS))
-    faces = FaceSet(centred(embeddings, known.centre), photo, size, score, yaw, sharpness)
-    limits = WeakLimits()
-    threshold = known.thresholds[method].at(int((~faces.weak(limits)).sum()))
-    found = assign(faces, method=method, threshold=threshold, seed=seed, limits=limits)
+    bias = known.cohort.bias(vectors) if known.cohort else None
+    return table, FaceSet(vectors, photo, size, score, yaw, sharpness, bias), known
+
+
+def threshold_line(known: Calibration, method: str) -> Line:
+    """The threshold of a method; one without a threshold of its own attaches faces at the default's."""
+    return known.thresholds.get(method) or known.thresholds[DEFAULT]
+
+
+def group_library(library: Library, *, method: str, seed: int, number: int | None = None) -> GroupSummary:
+    """Writes a new revision of the library's people; `number` is how many, for k-means alone.
+
+    The caller holds the lease. Raises LibraryError where nothing has been indexed, and UsageError for
+    k-means without a number.
+    """
+    started = time.monotonic()
+    if (method == KMEANS) != (number is not None):
+        raise UsageError("--method kmeans needs the number of people (--people K); other methods find it")
+    if library.info().fingerprint is None:
+        raise LibraryError(f"{library.path} holds no photos yet: albumen index ARCHIVE {library.path}")
+    table, faces, known = read_face_set(library)
+    rules = Rules()
+    threshold = threshold_line(known, method).at(int((~faces.weak(rules.limits)).sum()))
+    found = assign(
+        faces, method=method, threshold=threshold, seed=seed, rules=rules, curve=known.confidence,
+        people=number,
+    )  # fmt: skip
     revision = library.next_revision()
     face_ids = table[FACE_ID].to_pylist()
     ids = person_ids(face_ids, found.group, _previous(library))
@@ -101,13 +124,13 @@ def group_library(library: Library, *, method: str, seed: int) -> GroupSummary:
     sizes = np.bincount(found.group[found.group >= 0]) if len(ids) else np.zeros(1, np.int64)
     summary = GroupSummary(
         revision=revision, method=method, threshold=threshold, faces=len(table), people=len(ids),
-        ungrouped=int((found.group < 0).sum()), largest=int(sizes.max()), seconds=seconds,
+        ungrouped=int((found.group < 0).sum()), largest=int(sizes.max()), seconds=seconds, ran=found.ran,
     )  # fmt: skip
     library.write_revision(
         revision,
         assignments=_assignments_table(face_ids, found, ids),
         people=people,
-        grouping=_facts(library, summary, known, limits, seed),
+        grouping=_facts(library, summary, known, rules, seed, number),
     )
     return summary
 
@@ -176,18 +199,21 @@ def _people_table(
 
 
 def _facts(
-    library: Library, summary: GroupSummary, known: Calibration, limits: WeakLimits, seed: int
+    library: Library, summary: GroupSummary, known: Calibration, rules: Rules, seed: int, number: int | None
 ) -> dict[str, object]:
     """What ``grouping.json`` keeps: enough to see how a revision was made, and to make it again."""
-    line = known.thresholds[summary.method]
+    line = threshold_line(known, summary.method)
     return {
         **asdict(summary),
         "seed": seed,
+        "number": number,
         "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "faces_state": library.faces_state(),
         "fingerprint": library.info().fingerprint,
         "calibration": known.source,
+        "cohort": len(known.cohort.vectors) if known.cohort else 0,
         "threshold_line": {"intercept": line.intercept, "slope": line.slope},
-        "weak_limits": asdict(limits),
+        "weak_limits": asdict(rules.limits),
+        "margin": rules.margin,
         "centre": [round(float(x), 6) for x in known.centre],
     }
