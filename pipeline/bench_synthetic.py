@@ -13,7 +13,7 @@ import numpy as np
 
 from models.face_statistics import FaceStatistics, fitted, shipped_statistics, statistics_file_name
 from pipeline.evaluate import in_learning_half, labelled_faces
-from pipeline.group import calibration
+from pipeline.faces_to_group import calibration
 from transforms import storage
 from transforms.library import Library, LibraryError
 from transforms.people import WeakLimits

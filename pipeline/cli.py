@@ -115,11 +115,12 @@ _index_options = _options(
 _group_options = _options(
     click.option(
         "--method",
-        type=click.Choice(["default", "hdbscan", "agglomerative"]),
+        type=click.Choice(["default", "hdbscan", "agglomerative", "chinese-whispers", "kmeans"]),
         default="default",
         show_default=True,
         help="How faces are grouped.",
     ),
+    click.option("--people", type=click.IntRange(1), help="How many people there are, for kmeans alone."),
     click.option(
         "--seed", type=int, default=0, show_default=True, help="Same library and seed, same people."
     ),
@@ -152,14 +153,15 @@ _beam = click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
 @_group_options
 @_output_options
 @_reported
-def run_command(archive, library, method, seed, as_json, quiet, **kwargs) -> None:
+def run_command(archive, library, method, people, seed, as_json, quiet, **kwargs) -> None:
     """Index, group and report: the main job.
 
     ARCHIVE is a folder of photographs (or a URL that Beam can list); LIBRARY the folder for what is
     found. Run it again at any time: it does only what is missing.
     """
     options = _index_settings(kwargs)
-    _print(commands.run(archive, library, options, method=method, seed=seed, quiet=quiet), as_json, quiet)
+    result = commands.run(archive, library, options, method=method, number=people, seed=seed, quiet=quiet)
+    _print(result, as_json, quiet)
 
 
 @main.command("index")
@@ -185,10 +187,10 @@ def index_command(archive, library, as_json, quiet, **kwargs) -> None:
 @search_options
 @_output_options
 @_reported
-def group_command(library, method, full, as_json, quiet, **search) -> None:
+def group_command(library, method, people, full, as_json, quiet, **search) -> None:
     """Group the faces of LIBRARY by person: faces → people."""
     settings = search_settings(search)
-    result = commands.group(library, method=method, settings=settings, full=full, quiet=quiet)
+    result = commands.group(library, method=method, number=people, settings=settings, full=full, quiet=quiet)
     _print(result, as_json, quiet)
 
 

@@ -266,3 +266,15 @@ def evaluate_detection(photos, boxes, no_reference, out, embedder, as_json, quie
 def evaluate_dedupe(library, copies, seed, learn, as_json, quiet) -> None:
     """Find planted faults in a crawl (LFW) that is indexed in LIBRARY: precision and recall."""
     print_result(commands.evaluate_dedupe(library, copies=copies, seed=seed, learn=learn), as_json, quiet)
+
+
+@evaluate.command("grouping")
+@click.argument("library")
+@click.option("--out", type=click.Path(file_okay=False), help="Write the tables and the plot here.")
+@click.option("--distractors", type=click.IntRange(0), multiple=True, metavar="N",
+              help="Hide the people among N synthetic faces; may be given several times.")  # fmt: skip
+@output_options
+@reported
+def evaluate_grouping(library, out, distractors, as_json, quiet) -> None:
+    """Score every way of grouping on samples of LFW, indexed in LIBRARY, with all settings frozen."""
+    print_result(commands.evaluate_grouping(library, out=out, distractors=distractors), as_json, quiet)

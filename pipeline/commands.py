@@ -45,7 +45,10 @@ class Result:
     facts: dict[str, object] = field(default_factory=dict)
 
 
-def run(archive: str, library: str, options: IndexOptions, *, method: str, seed: int, quiet: bool) -> Result:
+def run(
+    archive: str, library: str, options: IndexOptions, *, method: str, number: int | None, seed: int,
+    quiet: bool,
+) -> Result:  # fmt: skip
     """Index, group, report. Grouping and report are skipped where nothing has changed since."""
     from pipeline.group import group_library, is_current
     from pipeline.index import index as index_archive
@@ -56,10 +59,10 @@ def run(archive: str, library: str, options: IndexOptions, *, method: str, seed:
         indexed = index_archive(opened, lease, archive, options, quiet=quiet)
         facts: dict[str, object] = {"index": asdict(indexed)}
         lines = _index_lines(indexed)
-        if is_current(opened, method=method, seed=seed):
+        if is_current(opened, method=method, seed=seed, number=number):
             lines.append("The people are up to date.")
         else:
-            grouped = group_library(opened, method=method, seed=seed)
+            grouped = group_library(opened, method=method, seed=seed, number=number)
             lines += _group_lines(grouped)
             facts["group"] = asdict(grouped)
         lease.check()
@@ -81,13 +84,17 @@ def index(archive: str, library: str, options: IndexOptions, *, quiet: bool) -> 
     return Result(_index_lines(indexed), facts)
 
 
-def group(library: str, *, method: str, settings: SearchSettings, full: bool, quiet: bool) -> Result:
+def group(
+    library: str, *, method: str, number: int | None, settings: SearchSettings, full: bool, quiet: bool
+) -> Result:
     """Faces → people."""
     from pipeline.group import group_library
 
     opened = Library.open(library)
     with Lease(library):
-        grouped = group_library(opened, method=method, seed=settings.seed, full=full, settings=settings)
+        grouped = group_library(
+            opened, method=method, number=number, seed=settings.seed, full=full, settings=settings
+        )
     return Result(_group_lines(grouped), {"group": asdict(grouped)})
 
 
@@ -142,7 +149,11 @@ def migrate(library: str, *, embedder: str, mirror: bool, without_missing: bool,
         revision = opened.current_revision()
         if revision is not None:
             made = opened.read_grouping(revision)
-            grouped = group_library(opened, method=str(made["method"]), seed=int(str(made["seed"])))
+            number = made.get("number")
+            grouped = group_library(
+                opened, method=str(made["method"]), seed=int(str(made["seed"])),
+                number=None if number is None else int(str(number)),
+            )  # fmt: skip
             lines += _group_lines(grouped)
             facts["group"] = asdict(grouped)
     return Result(lines, facts)
@@ -185,6 +196,13 @@ def calibrate(library: str, out: str) -> Result:
     from pipeline.calibrate import calibrate as learn
 
     return Result(*learn(Library.open(library), out))
+
+
+def evaluate_grouping(library: str, *, out: str | None, distractors: tuple[int, ...]) -> Result:
+    """All ways of grouping, scored."""
+    from pipeline.evaluate_grouping import evaluate_grouping as evaluate
+
+    return Result(*evaluate(Library.open(library), out=out, distractors=distractors))
 
 
 def bench_index(folders: Sequence[str], *, count: int, turns: int, precision: str, workers: int) -> Result:
@@ -282,7 +300,8 @@ def _index_lines(indexed) -> list[str]:
 def _group_lines(grouped) -> list[str]:
     lines = [
         f"{grouped.faces:,} faces grouped into {grouped.people:,} people in {_time(grouped.seconds)}; "
-        f"{grouped.ungrouped:,} faces ungrouped."
+        f"{grouped.ungrouped:,} faces ungrouped.",
+        f"Method {grouped.method}: {grouped.ran}; threshold {grouped.threshold:.3f}.",
     ]
     if grouped.regrouped < grouped.faces:
         lines.append(f"{grouped.regrouped:,} faces were looked at again: new ones and what they touch.")

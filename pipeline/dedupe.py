@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.group import calibration
+from pipeline.faces_to_group import calibration
 from transforms import storage
 from transforms.crawl import CrawlPhotos, read_crawl, read_labels
 from transforms.dedupe_pages import dedupe_pages

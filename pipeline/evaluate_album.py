@@ -23,7 +23,8 @@ from pipeline.evaluation_page import (
     with_interval,
     write_page,
 )
-from pipeline.group import calibration, group_library, is_current
+from pipeline.faces_to_group import calibration
+from pipeline.group import group_library, is_current
 from pipeline.labelled import (
     LabelledFaces,
     Workplace,

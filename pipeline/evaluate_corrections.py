@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.evaluate import in_learning_half, labelled_faces
 from pipeline.evaluate_growth import handed_on
-from pipeline.group import calibration
+from pipeline.faces_to_group import calibration, threshold_line, with_vectors
 from transforms.clustering_scores import clustering_scores
 from transforms.constraints import Constraints, resolve
 from transforms.corrections import DIFFERENT, MERGE, NOT_THIS_PERSON, SAME, Anchor, Correction
@@ -18,7 +18,6 @@ from transforms.people import FaceSet, WeakLimits
 from transforms.questions import MEMBER, SPLIT, Question, questions
 from transforms.regrouping import Regrouped, regroup
 from transforms.tables import EMBEDDING, FACE_SIZE, PHOTO_ID, SCORE, SHARPNESS, YAW, matrix
-from transforms.verification import centred
 
 _AT_ONCE = 10
 
@@ -46,9 +45,9 @@ def corrections(
     order = np.argsort(labelled.face[taking_part])
     rows, truth = labelled.face[taking_part][order], labelled.people[taking_part][order]
     features = (table[c].to_numpy()[rows] for c in (FACE_SIZE, SCORE, YAW, SHARPNESS))
-    faces = FaceSet(centred(embeddings[rows], known.centre), np.arange(len(rows)), *features)
+    faces = with_vectors(FaceSet(embeddings[rows], np.arange(len(rows)), *features), embeddings[rows], known)
     grouped = partial(
-        regroup, faces, method=method, seed=seed, limits=WeakLimits(), line=known.thresholds[method]
+        regroup, faces, method=method, seed=seed, line=threshold_line(known, method), curve=known.confidence
     )
     start = grouped(Constraints())
     random = np.random.default_rng(seed)

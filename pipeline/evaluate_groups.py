@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from pipeline.evaluation_page import EvaluationPage, Section, Table, with_interval, write_page
-from pipeline.group import calibration
+from pipeline.faces_to_group import calibration
 from pipeline.labelled import LabelledFaces, Workplace, labelled_faces, opened_library, spec_of
 from pipeline.options import UsageError
 from transforms.all_pairs import accepted_pairs, all_pairs

@@ -8,16 +8,13 @@ from functools import partial
 import numpy as np
 
 from pipeline.evaluate import labelled_faces
-from pipeline.group import calibration
+from pipeline.faces_to_group import read_face_set, threshold_line
 from transforms.clustering_scores import clustering_scores
 from transforms.constraints import Constraints
 from transforms.increments import Kept, part_of
 from transforms.library import Library
 from transforms.neighbours import NeighbourGraph
-from transforms.people import FaceSet, WeakLimits
 from transforms.regrouping import INCREMENT, Regrouped, regroup
-from transforms.tables import EMBEDDING, FACE_SIZE, PHOTO_ID, SCORE, SHARPNESS, YAW, matrix
-from transforms.verification import centred
 
 _NOTHING = np.zeros(0, np.int64)
 
@@ -29,15 +26,11 @@ def growth(library: Library, *, steps: int, method: str, seed: int) -> tuple[lis
     environment gives, the same for both.
     """
     labelled = labelled_faces(library, embeddings=False)
-    table = library.read_faces([PHOTO_ID, FACE_SIZE, SCORE, YAW, SHARPNESS, EMBEDDING])
-    embeddings = matrix(table[EMBEDDING])
-    known = calibration(library, embeddings)
-    photo = np.unique(table[PHOTO_ID].to_numpy(), return_inverse=True)[1]
-    features = (table[c].to_numpy() for c in (FACE_SIZE, SCORE, YAW, SHARPNESS))
-    faces = FaceSet(centred(embeddings, known.centre), photo, *features)
+    _, faces, known = read_face_set(library)
+    photo = faces.photo
     grouped = partial(
-        regroup, constraints=Constraints(), method=method, seed=seed, limits=WeakLimits(),
-        line=known.thresholds[method],
+        regroup, constraints=Constraints(), method=method, seed=seed,
+        line=threshold_line(known, method), curve=known.confidence,
     )  # fmt: skip
     grouped(part_of(faces, np.arange(min(500, len(photo)))))  # imports, buffers
     started = time.perf_counter()

@@ -22,7 +22,7 @@ from pipeline.evaluation_page import (
     write_page,
 )
 from pipeline.face_vectors import FaceVectors
-from pipeline.group import calibration
+from pipeline.faces_to_group import calibration
 from pipeline.labelled import LabelledFaces, Workplace, labelled_faces, opened_library
 from transforms.all_pairs import all_pairs
 from transforms.bootstrap import Interval, val_intervals

@@ -13,7 +13,7 @@ import numpy as np
 from models.calibration import calibration_key
 from models.same_person import SamePerson
 from pipeline.evaluate import in_learning_half
-from pipeline.group import calibration
+from pipeline.faces_to_group import calibration
 from pipeline.labelled import Workplace, labelled_faces, opened_library, spec_of
 from transforms import storage
 from transforms.all_pairs import accepted_pairs, all_pairs

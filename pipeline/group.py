@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from models.calibration import (
-    FROM_LIBRARY,
-    Calibration,
-    Line,
-    learnt_from_library,
-    shipped_calibration,
-)
+from models.calibration import FROM_LIBRARY, Calibration, Line
+from pipeline.faces_to_group import calibration, read_features, threshold_line, with_vectors
 from pipeline.forget import finish_forgetting
-from pipeline.options import cores
+from pipeline.options import UsageError, cores
 from pipeline.search_neighbours import EXACT_FACES, SearchSettings
 from transforms.decided_people import corrected, renewed_anchors
 from transforms.decisions import Decisions, changed_faces, read_decisions
-from transforms.grouping import METHODS
+from transforms.grouping import KMEANS, REACH
 from transforms.increments import RENEWAL, Kept
 from transforms.kept_groups import read_kept, remove_old_graphs, write_graph
 from transforms.library import Library, LibraryError
-from transforms.people import FaceSet, WeakLimits
-from transforms.people_tables import assignments_table, people_table, photo_numbers, taken_times
+from transforms.people import FaceSet, Rules
+from transforms.people_tables import assignments_table, people_table, taken_times
 from transforms.regrouping import FULL, INCREMENT, Frozen, Regrouped, regroup
 from transforms.succession import (
     Overlap,
@@ -40,17 +34,7 @@ from transforms.succession import (
     overlap,
 )
 from transforms.successors import Successors
-from transforms.tables import (
-    EMBEDDING,
-    FACE_ID,
-    FACE_SIZE,
-    PHOTO_ID,
-    SCORE,
-    SHARPNESS,
-    YAW,
-    matrix,
-)
-from transforms.verification import centred
+from transforms.tables import EMBEDDING, FACE_ID, PHOTO_ID, matrix
 
 if TYPE_CHECKING:
     from pipeline.group_in_files import Observer
@@ -68,6 +52,7 @@ class GroupSummary:
     ungrouped: int
     largest: int
     seconds: float
+    ran: str
     overlap: Overlap
     corrections: int = 0
     problems: tuple[str, ...] = ()
@@ -76,7 +61,7 @@ class GroupSummary:
     regrouped: int = 0
 
 
-def is_current(library: Library, *, method: str, seed: int) -> bool:
+def is_current(library: Library, *, method: str, seed: int, number: int | None = None) -> bool:
     """Whether the current revision was made from just these faces in just this way."""
     revision = library.current_revision()
     if revision is None:
@@ -85,57 +70,50 @@ def is_current(library: Library, *, method: str, seed: int) -> bool:
     wanted = {
         "method": method,
         "seed": seed,
+        "number": number,
         "faces_state": library.faces_state(),
         "corrections_state": library.corrections_state(),
     }
     return all(made.get(key) == value for key, value in wanted.items())
 
 
-def calibration(library: Library, embeddings: np.ndarray) -> Calibration:
-    """The shipped calibration of the library's embedder, else one learnt from the library itself."""
-    settings = library.info().settings or {}
-    embedder = settings.get("embedder")
-    shipped = shipped_calibration(embedder) if isinstance(embedder, dict) else None
-    return shipped or learnt_from_library(embeddings, list(METHODS))
-
-
 def group_library(
-    library: Library, *, method: str, seed: int, full: bool = False,
+    library: Library, *, method: str, seed: int, number: int | None = None, full: bool = False,
     settings: SearchSettings | None = None, observe: Observer | None = None,
 ) -> GroupSummary:  # fmt: skip
-    """Writes a new revision of the library's people. The caller holds the lease.
+    """Writes a new revision of the library's people; `number` is how many, for k-means alone.
 
-    Where the revision before kept its graph and was made in the same way, only what new faces and new
-    corrections touch is grouped anew, unless `full`. `settings` say with how much memory and how many
-    threads a large library is searched, which is always grouped in full; `observe` sees its graph.
+    The caller holds the lease. Where the revision before kept its graph and was made in the same way,
+    only what new faces and new corrections touch is grouped anew, unless `full`. `settings` say with how
+    much memory and how many threads a large library is searched, which is always grouped in full;
+    `observe` sees its graph.
 
-    Raises LibraryError where nothing has been indexed.
+    Raises LibraryError where nothing has been indexed, and UsageError for k-means without a number.
     """
     started = time.monotonic()
+    if (method == KMEANS) != (number is not None):
+        raise UsageError("--method kmeans needs the number of people (--people K); other methods find it")
     finish_forgetting(library)
     if library.info().fingerprint is None:
         raise LibraryError(f"{library.path} holds no photos yet: albumen index ARCHIVE {library.path}")
-    table = library.read_faces([FACE_ID, PHOTO_ID, FACE_SIZE, SCORE, YAW, SHARPNESS])
-    id_column, photo = table[FACE_ID].combine_chunks(), photo_numbers(table)
-    size, score, yaw, sharpness = (table[c].to_numpy() for c in (FACE_SIZE, SCORE, YAW, SHARPNESS))
-    faces = FaceSet(np.zeros((len(table), 0), np.float32), photo, size, score, yaw, sharpness)
-    limits = WeakLimits()
+    table, faces = read_features(library)
+    id_column, rules = table[FACE_ID].combine_chunks(), Rules()
     state, successors = library.corrections_state(), Successors.of(library, id_column)
     decisions = read_decisions(library, id_column, successors=successors)
     constraints = decisions.constraints
     if len(table) <= EXACT_FACES:
         known, result = _grouped_in_memory(
-            library, id_column, faces, decisions, successors, method=method, seed=seed, limits=limits,
-            full=full,
+            library, id_column, faces, decisions, successors, method=method, seed=seed, number=number,
+            rules=rules, full=full,
         )  # fmt: skip
         search: dict[str, object] = {"exact": True}
     else:
         from pipeline.group_in_files import group_in_files  # Beam and compilers, for large libraries
 
         in_files = group_in_files(
-            library, table[FACE_ID], faces.weak(limits), photo, method=method, seed=seed,
+            library, faces, method=method, seed=seed, number=number, rules=rules,
             settings=settings or SearchSettings(seed=seed, threads=cores()), constraints=constraints,
-            calibrate=partial(calibration, library), observe=observe,
+            observe=observe,
         )  # fmt: skip
         known, search = in_files.known, in_files.facts
         result = Regrouped(in_files.assignment, None, in_files.frozen, FULL, len(table))
@@ -145,16 +123,16 @@ def group_library(
     ids = continued_ids(face_ids, found.group, past)
     names, corrected_names, lost_names = given_names(ids, found.group, constraints, past)
     # The cover: large, sharp, looking at the camera, and surely this person.
-    beauty = np.minimum(size, 400) * np.cos(np.radians(yaw)) * found.confidence * score
+    beauty = np.minimum(faces.size, 400) * np.cos(np.radians(faces.yaw)) * found.confidence * faces.score
     people = people_table(
-        table[FACE_ID], found.group, ids, photo, taken_times(library, table[PHOTO_ID]), beauty, names,
-        ignored_ids(ids, found.group, constraints),
+        table[FACE_ID], found.group, ids, faces.photo, taken_times(library, table[PHOTO_ID]), beauty,
+        names, ignored_ids(ids, found.group, constraints),
     )  # fmt: skip
     seconds = time.monotonic() - started
     sizes = np.bincount(found.group[found.group >= 0]) if len(ids) else np.zeros(1, np.int64)
     summary = GroupSummary(
         revision=revision, method=method, threshold=threshold, faces=len(table), people=len(ids),
-        ungrouped=int((found.group < 0).sum()), largest=int(sizes.max()), seconds=seconds,
+        ungrouped=int((found.group < 0).sum()), largest=int(sizes.max()), seconds=seconds, ran=found.ran,
         overlap=overlap(past, id_column, found.group, ids), corrections=len(decisions.corrections),
         problems=tuple(str(p) for p in decisions.problems), names_without_person=tuple(lost_names),
         kind=result.kind, regrouped=result.regrouped,
@@ -165,7 +143,7 @@ def group_library(
         revision,
         assignments=assignments_table(table[FACE_ID], found, ids, corrected(constraints, len(face_ids))),
         people=people,
-        grouping=_facts(library, summary, known, limits, seed)
+        grouping=_facts(library, summary, known, rules, seed, number)
         | {
             "corrections_state": state,
             "named_by_corrections": corrected_names,
@@ -183,28 +161,31 @@ def group_library(
 
 def _grouped_in_memory(
     library: Library, face_ids: pa.Array, faces: FaceSet, decisions: Decisions, successors: Successors,
-    *, method: str, seed: int, limits: WeakLimits, full: bool,
+    *, method: str, seed: int, number: int | None, rules: Rules, full: bool,
 ) -> tuple[Calibration, Regrouped]:  # fmt: skip
     """Groups the faces, given without their vectors, from what the revision before kept."""
     embeddings = matrix(library.read_faces([EMBEDDING])[EMBEDDING])
-    known = _calibration(library, embeddings, method, full)
+    known = _calibration(library, embeddings, faces.photo, method, full)
     kept, frozen, before = (None, None, None)
     if not full:
-        kept, frozen, before = _kept(library, face_ids, successors, method, known)
+        kept, frozen, before = _kept(library, face_ids, successors, method, known, rules, number)
     changed = None if before is None else changed_faces(decisions, before)
     result = regroup(
-        replace(faces, vectors=centred(embeddings, known.centre)), decisions.constraints, method=method,
-        seed=seed, limits=limits, line=known.thresholds[method], kept=kept, frozen=frozen, changed=changed,
+        with_vectors(faces, embeddings, known), decisions.constraints, method=method, seed=seed, rules=rules,
+        line=threshold_line(known, method), curve=known.confidence, people=number, kept=kept, frozen=frozen,
+        changed=changed,
     )  # fmt: skip
     return known, result
 
 
-def _calibration(library: Library, embeddings: np.ndarray, method: str, full: bool) -> Calibration:
+def _calibration(
+    library: Library, embeddings: np.ndarray, photo: np.ndarray, method: str, full: bool
+) -> Calibration:
     """As `calibration`, but what was learnt from the library itself holds until the next full grouping."""
     revision = library.current_revision()
     made = library.read_grouping(revision) if revision else {}
     frozen, line, centre = made.get("frozen"), made.get("threshold_line"), made.get("centre")
-    found = calibration(library, embeddings)
+    found = calibration(library, embeddings, photo)
     if full or found.source != made.get("calibration") or found.source != FROM_LIBRARY:
         return found
     same = made.get("method") == method and made.get("fingerprint") == library.info().fingerprint
@@ -223,7 +204,13 @@ def _faces_at_full(library: Library, result: Regrouped, faces: int) -> int:
 
 
 def _kept(
-    library: Library, face_ids: pa.Array, successors: Successors, method: str, known: Calibration
+    library: Library,
+    face_ids: pa.Array,
+    successors: Successors,
+    method: str,
+    known: Calibration,
+    rules: Rules,
+    number: int | None,
 ) -> tuple[Kept | None, Frozen | None, list[str] | None]:
     """What the current revision hands on, with the corrections that held in it; nothing where it was made
     in another way, so that its groups or its graph would not do."""
@@ -231,7 +218,10 @@ def _kept(
     made = library.read_grouping(revision) if revision else {}
     centre = [round(float(x), 6) for x in known.centre]
     same = made.get("method") == method and made.get("fingerprint") == library.info().fingerprint
-    same = same and made.get("weak_limits") == asdict(WeakLimits())
+    same = same and made.get("weak_limits") == asdict(rules.limits)
+    same = same and made.get("reach") == REACH and made.get("margin") == rules.margin
+    # K-means divides all faces into a given number of people: there is no part to group anew.
+    same = same and number is None
     if not same or made.get("centre") != centre or not isinstance(made.get("frozen"), dict):
         return None, None, None
     kept = read_kept(library, face_ids, successors)
@@ -241,18 +231,22 @@ def _kept(
 
 
 def _facts(
-    library: Library, summary: GroupSummary, known: Calibration, limits: WeakLimits, seed: int
+    library: Library, summary: GroupSummary, known: Calibration, rules: Rules, seed: int, number: int | None
 ) -> dict[str, object]:
     """What ``grouping.json`` keeps: enough to see how a revision was made, and to make it again."""
-    line = known.thresholds[summary.method]
+    line = threshold_line(known, summary.method)
     return {
         **asdict(summary),
         "seed": seed,
+        "number": number,
         "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "faces_state": library.faces_state(),
         "fingerprint": library.info().fingerprint,
         "calibration": known.source,
+        "cohort": len(known.cohort.vectors) if known.cohort else 0,
         "threshold_line": {"intercept": line.intercept, "slope": line.slope},
-        "weak_limits": asdict(limits),
+        "weak_limits": asdict(rules.limits),
+        "margin": rules.margin,
+        "reach": REACH,
         "centre": [round(float(x), 6) for x in known.centre],
     }

@@ -5,20 +5,21 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.calibration import Calibration
+from pipeline.faces_to_group import calibration, threshold_line
 from pipeline.search_neighbours import SearchSettings, search_neighbours
 from transforms import storage
 from transforms.constraints import Constraints
-from transforms.graph_people import ATTACH_MARGIN, Graded, assign_by_graph
+from transforms.decided_people import assign_decided
 from transforms.library import Library, LibraryError
-from transforms.neighbours import NeighbourGraph
-from transforms.people import NEIGHBOURS, Assignment
+from transforms.neighbours import NeighbourGraph, graph_within
+from transforms.people import NEIGHBOURS, Assignment, FaceSet, Rules, assign, least_cosine
 from transforms.regrouping import Frozen
 from transforms.tables import EMBEDDING, FACE_ID, matrix
 from transforms.vector_file import VectorFile, write_vectors
@@ -42,31 +43,22 @@ class FoundInFiles:
 
 
 def group_in_files(
-    library: Library,
-    face_ids: pa.ChunkedArray,
-    weak: np.ndarray,
-    photo: np.ndarray,
-    *,
-    method: str,
-    seed: int,
-    settings: SearchSettings,
-    calibrate: Callable[[np.ndarray], Calibration],
-    constraints: Constraints = Constraints(),
-    observe: Observer | None = None,
-) -> FoundInFiles:
-    """The people of the faces `face_ids`, sorted; `weak` bool[n], `photo` int[n].
+    library: Library, faces: FaceSet, *, method: str, seed: int, number: int | None, rules: Rules,
+    settings: SearchSettings, constraints: Constraints = Constraints(), observe: Observer | None = None,
+) -> FoundInFiles:  # fmt: skip
+    """The people of all faces, given in order of face_id without their vectors.
 
-    `calibrate` makes a calibration of embeddings; `constraints` are the user's decisions; `observe` sees
-    the vectors and the graph before their files are removed. The work folder lies in the library, where
-    there is room and where the workers of another engine find it; for a library behind a URL it is local.
+    `constraints` are the user's decisions; `observe` sees the vectors and the graph before their files
+    are removed. The work folder lies in the library, where there is room and where the workers of another
+    engine find it; for a library behind a URL it is local.
     Raises LibraryError where another engine's workers couldn't share it.
     """
     clock = [time.monotonic()]
-    rank = _ranks(library)
-    embeddings = _sampled(library, rank)
-    known = calibrate(embeddings)
+    rank, weak = _ranks(library), faces.weak(rules.limits)
+    rows, embeddings = _sampled(library, rank)
+    known = calibration(library, embeddings, faces.photo[rows])
     clear = int((~weak).sum())
-    threshold = known.thresholds[method].at(clear)
+    threshold = threshold_line(known, method).at(clear)
     local = not storage.is_url(library.path)
     if settings.beam_options and not local:
         raise LibraryError(
@@ -77,16 +69,27 @@ def group_in_files(
         if name.startswith(_WORK):
             storage.remove_folder(library.file(name))
     with tempfile.TemporaryDirectory(prefix=_WORK, dir=library.path if local else None) as work:
-        parts = ((rows, centred(part, known.centre)) for rows, part in _embeddings(library, rank))
-        vectors = write_vectors(f"{work}/vectors", len(face_ids), embeddings.shape[1], parts)
+        bias = np.zeros(len(rank), np.float32)
+
+        def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for places, part in _embeddings(library, rank):
+                vectors = centred(part, known.centre)
+                if known.cohort:
+                    bias[places] = known.cohort.bias(vectors)
+                yield places, vectors
+
+        vectors = write_vectors(f"{work}/vectors", len(rank), embeddings.shape[1], parts())
         clock.append(time.monotonic())
-        graph = search_neighbours(
-            vectors, work, k=NEIGHBOURS, least=threshold - ATTACH_MARGIN, settings=settings, exact_faces=0
-        )
+        least = least_cosine(threshold, bias[~weak])
+        graph = search_neighbours(vectors, work, k=NEIGHBOURS, least=least, settings=settings, exact_faces=0)
         clock.append(time.monotonic())
-        found = assign_by_graph(
-            vectors, Graded(weak, photo), graph, method=method, threshold=threshold, seed=seed,
-            constraints=constraints,
+        found = assign_decided(
+            replace(faces, vectors=vectors.mapped(), bias=bias), constraints,
+            lambda part, said, rows: assign(
+                part, method=method, threshold=threshold, seed=seed, rules=rules, curve=known.confidence,
+                people=number, constraints=said, graph=_within(graph, rows),
+                attach_along=_within(graph, rows),
+            ),
         )  # fmt: skip
         clock.append(time.monotonic())
         edges = len(graph.left)
@@ -94,10 +97,15 @@ def group_in_files(
             observe(vectors, graph)
     read, searched, grouped = np.round(np.diff(clock), 1).tolist()
     facts = {
-        **asdict(settings), "edges": edges, "least": threshold - ATTACH_MARGIN,
+        **asdict(settings), "edges": edges, "least": least,
         "seconds": {"vectors": read, "neighbours": searched, "people": grouped},
     }  # fmt: skip
-    return FoundInFiles(known, Frozen(threshold, clear, threshold), found, facts)
+    return FoundInFiles(known, Frozen(threshold, clear, least), found, facts)
+
+
+def _within(graph: NeighbourGraph, rows: np.ndarray) -> NeighbourGraph:
+    """`graph_within`, without a copy where the rows are all that there are."""
+    return graph if len(rows) == graph.faces else graph_within(graph, rows)
 
 
 def _ranks(library: Library) -> np.ndarray:
@@ -117,12 +125,13 @@ def _embeddings(library: Library, rank: np.ndarray) -> Iterator[tuple[np.ndarray
         start += len(part)
 
 
-def _sampled(library: Library, rank: np.ndarray) -> np.ndarray:
-    """Embeddings taken evenly from all faces, in order of face_id."""
+def _sampled(library: Library, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings taken evenly from all faces, in order of face_id: (int64[m] rows, float32[m, d])."""
     step = max(1, len(rank) // _CALIBRATION_SAMPLE)
     rows, found = [], []
     for places, part in _embeddings(library, rank):
         chosen = places % step == 0
         rows.append(places[chosen])
         found.append(part[chosen])
-    return np.concatenate(found)[np.argsort(np.concatenate(rows))]
+    order = np.argsort(np.concatenate(rows))
+    return np.concatenate(rows)[order], np.concatenate(found)[order]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.group import calibration
+from pipeline.faces_to_group import calibration
 from pipeline.known_people import photo_paths
 from pipeline.labelled import Workplace, labelled_faces, opened_library
 from pipeline.options import UsageError

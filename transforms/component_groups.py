@@ -12,29 +12,22 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from transforms.grouping import group_strong, renumbered
 from transforms.neighbours import NeighbourGraph
 
 _BATCH_EDGES = 4_000_000
 _SLICE = 8_000_000
 
-Vectors = Callable[[np.ndarray], np.ndarray]
-
 
 def group_by_component(
-    vectors: Vectors,
-    graph: NeighbourGraph,
-    *,
-    method: str,
-    threshold: float,
-    seed: int,
-    batch_edges: int = _BATCH_EDGES,
+    graph: NeighbourGraph, cluster: Callable[[NeighbourGraph], np.ndarray], *, batch_edges: int = _BATCH_EDGES
 ) -> np.ndarray:
-    """int64[n]: a group for every face, numbered by first member, as `grouping.group_strong` finds them.
+    """int64[n]: a group for every face, as `cluster` finds them in a graph of at most `batch_edges` edges.
 
-    `vectors` gives float32[m, d] for int[m] faces; the arrays of `graph` may lie in files. A batch
-    holds whole components and, but for a component that is larger, at most `batch_edges` edges.
+    A larger graph goes batch by batch, a batch being whole components and, but for a component that is
+    larger, at most `batch_edges` edges. The arrays of `graph` may lie in files.
     """
+    if len(graph.left) <= batch_edges:
+        return cluster(graph)
     component = connected_components(graph)
     labels = np.arange(graph.faces, dtype=np.int64)
     next_label = graph.faces
@@ -46,10 +39,10 @@ def group_by_component(
             np.searchsorted(members, batch.right).astype(np.int32),
             batch.similarity,
         )
-        found = group_strong(vectors(members), part, method=method, threshold=threshold, seed=seed)
+        found = cluster(part)
         labels[members] = next_label + found
         next_label += int(found.max()) + 1
-    return renumbered(labels)
+    return labels
 
 
 def connected_components(graph: NeighbourGraph) -> np.ndarray:

@@ -1,10 +1,13 @@
 """Faces to people: which faces show the same person, decided from their vectors.
 
-Three methods, each with one threshold on cosine similarity that grows with the library:
+Five methods; all but k-means have one threshold on similarity that grows with the library:
 
-default        communities of the neighbour graph by the map equation (Rosvall & Bergstrom 2008)
-agglomerative  average linkage (the paper's section 5.4 clusters agglomeratively)
-hdbscan        density-based, without a fixed level (Campello et al. 2013)
+default          communities of the neighbour graph by the map equation (Rosvall & Bergstrom 2008), then
+                 pieces of one person put together by their means (`merging`)
+agglomerative    average linkage (the paper's section 5.4 clusters agglomeratively)
+hdbscan          density-based, without a fixed level (Campello et al. 2013)
+chinese-whispers label propagation on the neighbour graph (Biemann 2006; Raghavan et al. 2007)
+kmeans           the paper's other example; the number of people must be known
 
 Connected components of the graph of all pairs above the threshold can be clustered one by one without
 changing what average linkage finds, since two groups whose mean similarity reaches the threshold hold
@@ -14,39 +17,89 @@ a pair that does. That is how the two exact methods reach beyond small libraries
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from transforms.merging import group_graph
 from transforms.neighbours import NeighbourGraph
 
 DEFAULT, AGGLOMERATIVE, HDBSCAN = "default", "agglomerative", "hdbscan"
-METHODS = (DEFAULT, HDBSCAN, AGGLOMERATIVE)
+CHINESE_WHISPERS, KMEANS = "chinese-whispers", "kmeans"
+METHODS = (DEFAULT, HDBSCAN, AGGLOMERATIVE, CHINESE_WHISPERS, KMEANS)
+# Those whose groups depend on a threshold of their own; the others attach faces at the default's.
+THRESHOLD_METHODS = (DEFAULT, HDBSCAN, AGGLOMERATIVE, CHINESE_WHISPERS)
 
+# The default method's first communities keep this much above the threshold, and pieces are put
+# together from this much below it on: both the best of the learning half, by a flat margin.
+_FINER, _COARSER = 0.03, -0.03
+REACH = 0.12
+# Putting together makes larger groups, whose means are surer.
+_ROUNDS = 2
 # A larger component's distances take gigabytes, several times over: the graph method takes it.
 _EXACT_LIMIT = 10_000
+# Larger libraries are given to k-means in batches.
+_KMEANS_LIMIT = 20_000
 # Edges at the threshold keep a little weight, so that a face with one of them still belongs.
 _LEAST_WEIGHT = 0.02
 
 
-def group_strong(
-    vectors: np.ndarray, graph: NeighbourGraph, *, method: str, threshold: float, seed: int
-) -> np.ndarray:
-    """int64[n]: a group for every face; who is alone has one of their own.
+@dataclass(frozen=True)
+class Grouped:
+    """`labels` int64[n]: a group for every face, numbered by their first faces; `ran` says how."""
 
-    `vectors` float32[n, d] centred unit vectors; `graph` their neighbours at or above `threshold`.
-    Groups are numbered by their first face, so equal partitions are equal arrays.
-    Raises ValueError for an unknown method.
+    labels: np.ndarray
+    ran: str
+
+
+@dataclass(frozen=True)
+class StrongFaces:
+    """The faces that decide who there is, by row among all faces: `vectors` float32[n, d] centred unit
+    vectors, `bias` float32[n] (see `models.calibration.Cohort`), `photo` int[n], and the `graph` of the
+    neighbours of those that are `clear` int64[m], whose similarity is the cosine minus half of both biases
+    and reaches `REACH` below the threshold."""
+
+    vectors: np.ndarray
+    bias: np.ndarray
+    photo: np.ndarray
+    graph: NeighbourGraph
+    clear: np.ndarray
+
+
+def group_strong(
+    faces: StrongFaces, *, method: str, threshold: float, seed: int, people: int | None = None,
+    merge: bool = True,
+) -> Grouped:  # fmt: skip
+    """A group for every face; who is alone has one of their own.
+
+    Equal partitions are equal arrays. `people` is the number of groups for k-means. Without `merge` the
+    default method ends with the communities at the threshold.
+    Raises ValueError for an unknown method, or k-means without `people`.
     """
+    graph = faces.graph.filter(faces.graph.similarity >= threshold)
+    ran = ""
     if method == DEFAULT:
-        labels = map_equation_groups(graph, threshold=threshold, seed=seed)
+        if merge:
+            labels = _default_groups(faces, threshold=threshold, seed=seed)
+        else:
+            labels = map_equation_groups(graph, threshold=threshold, seed=seed)
+        ran = f"map equation on the graph of {len(graph.left):,} edges" + ", merged by means" * merge
+    elif method == CHINESE_WHISPERS:
+        labels = whispered_groups(graph, threshold=threshold, seed=seed)
+        ran = f"label propagation on the graph of {len(graph.left):,} edges"
+    elif method == KMEANS:
+        found, ran = _kmeans_groups(faces.vectors[faces.clear], people, seed=seed)
+        labels = int(found.max(initial=-1)) + 1 + np.arange(len(faces.vectors))
+        labels[faces.clear] = found
     elif method in (AGGLOMERATIVE, HDBSCAN):
         exact = _average_linkage if method == AGGLOMERATIVE else _hdbscan
-        labels = _by_component(vectors, graph, exact, threshold=threshold, seed=seed)
+        labels, ran = _by_component(faces, graph, exact, threshold=threshold, seed=seed)
     else:
         raise ValueError(f"unknown method {method!r}: choose one of {', '.join(METHODS)}")
-    return renumbered(labels)
+    return Grouped(renumbered(labels), ran)
 
 
 def renumbered(labels: np.ndarray) -> np.ndarray:
@@ -55,6 +108,31 @@ def renumbered(labels: np.ndarray) -> np.ndarray:
     rank = np.empty(len(first), np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
     return rank[inverse]
+
+
+def _default_groups(faces: StrongFaces, *, threshold: float, seed: int) -> np.ndarray:
+    from transforms.component_groups import group_by_component  # on use: compiles
+
+    level = threshold + _FINER
+    fine = faces.graph.filter(faces.graph.similarity >= level)
+    labels = renumbered(group_by_component(fine, partial(map_equation_groups, threshold=level, seed=seed)))
+    near = replace(faces, graph=faces.graph.filter(faces.graph.similarity >= threshold - REACH))
+    return merged_groups(near, labels, threshold=threshold + _COARSER, seed=seed)
+
+
+def merged_groups(faces: StrongFaces, labels: np.ndarray, *, threshold: float, seed: int) -> np.ndarray:
+    """int64[n]: groups that are alike on average are one; `labels` are numbered 0 … g-1.
+
+    Groups are compared where faces of both are neighbours in the graph, weakly perhaps.
+    """
+    for _ in range(_ROUNDS):
+        between = group_graph(
+            faces.vectors, labels, faces.graph, bias=faces.bias, photo=faces.photo, least=threshold
+        )
+        if not len(between.left):
+            break
+        labels = renumbered(map_equation_groups(between, threshold=threshold, seed=seed)[labels])
+    return labels
 
 
 def map_equation_groups(graph: NeighbourGraph, *, threshold: float, seed: int) -> np.ndarray:
@@ -67,14 +145,31 @@ def map_equation_groups(graph: NeighbourGraph, *, threshold: float, seed: int) -
         return np.arange(graph.faces)
     import networkit
 
+    built = _networkit_graph(graph, threshold, seed)
+    algorithm = networkit.community.LouvainMapEquation(built, True, 32, "none")
+    algorithm.run()
+    return np.array(algorithm.getPartition().getVector(), np.int64)
+
+
+def whispered_groups(graph: NeighbourGraph, *, threshold: float, seed: int) -> np.ndarray:
+    """Every face takes the label that weighs most among its neighbours, until none changes."""
+    if not len(graph.left):
+        return np.arange(graph.faces)
+    import networkit
+
+    algorithm = networkit.community.PLP(_networkit_graph(graph, threshold, seed), 0, 100)
+    algorithm.run()
+    return np.array(algorithm.getPartition().getVector(), np.int64)
+
+
+def _networkit_graph(graph: NeighbourGraph, threshold: float, seed: int):
+    import networkit
+
     networkit.setNumberOfThreads(1)
     networkit.setSeed(seed, False)
     weight = (np.maximum(graph.similarity - threshold, 0) + _LEAST_WEIGHT).astype(np.float64)
     ends = (graph.left.astype(np.uint64), graph.right.astype(np.uint64))
-    built = networkit.GraphFromCoo((weight, ends), n=graph.faces, weighted=True)
-    algorithm = networkit.community.LouvainMapEquation(built, True, 32, "none")
-    algorithm.run()
-    return np.array(algorithm.getPartition().getVector(), np.int64)
+    return networkit.GraphFromCoo((weight, ends), n=graph.faces, weighted=True)
 
 
 def components(graph: NeighbourGraph) -> np.ndarray:
@@ -92,48 +187,78 @@ def _members(labels: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _by_component(
-    vectors: np.ndarray, graph: NeighbourGraph, exact: Callable, *, threshold: float, seed: int
-) -> np.ndarray:
+    faces: StrongFaces, graph: NeighbourGraph, exact: Callable, *, threshold: float, seed: int
+) -> tuple[np.ndarray, str]:
     labels = np.arange(graph.faces, dtype=np.int64)
-    next_label = graph.faces
+    next_label, exactly, too_large = graph.faces, 0, 0
     for members in _members(components(graph)):
         if len(members) > _EXACT_LIMIT:
             inside = np.zeros(graph.faces, bool)
             inside[members] = True
             part = graph.filter(inside[graph.left])
             found = map_equation_groups(part, threshold=threshold, seed=seed)[members]
+            too_large += 1
         else:
-            found = exact(vectors[members], threshold)
+            found = exact(_distances(faces.vectors[members], faces.bias[members]), threshold)
+            exactly += 1
         labels[members] = next_label + found
         next_label += int(found.max()) + 1
-    return labels
+    ran = f"{exact.__name__.strip('_').replace('_', ' ')}, {exactly:,} connected components exactly"
+    if too_large:
+        ran += f"; {too_large:,} of more than {_EXACT_LIMIT:,} faces by the map equation instead"
+    return labels, ran
 
 
-def _distances(vectors: np.ndarray) -> np.ndarray:
-    distances = np.clip(1 - vectors.astype(np.float64) @ vectors.T.astype(np.float64), 0, 2)
+def _distances(vectors: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """float64[n, n]: 1 minus the similarity of all pairs, at least 0."""
+    similarity = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
+    similarity -= (bias[:, None].astype(np.float64) + bias) / 2
+    distances = np.maximum(1 - (similarity + similarity.T) / 2, 0)
     np.fill_diagonal(distances, 0)
     return distances
 
 
-def _average_linkage(vectors: np.ndarray, threshold: float) -> np.ndarray:
+def _average_linkage(distances: np.ndarray, threshold: float) -> np.ndarray:
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 
-    tree = linkage(squareform(_distances(vectors), checks=False), method="average")
+    tree = linkage(squareform(distances, checks=False), method="average")
     return fcluster(tree, t=1 - threshold, criterion="distance").astype(np.int64) - 1
 
 
-def _hdbscan(vectors: np.ndarray, threshold: float) -> np.ndarray:
-    """Groups below the threshold's distance are not split further; noise is alone."""
+def _hdbscan(distances: np.ndarray, threshold: float) -> np.ndarray:
+    """The clusters with the most excess of mass; noise is alone.
+
+    The component as a whole is one of the candidates, born where the threshold cuts it loose. To
+    hdbscan it would be the root, which is either never chosen or born at infinity and nearly always
+    chosen; so two stand-ins, as far from every face as the threshold reaches, take that place.
+    """
     from hdbscan import HDBSCAN as Hdbscan
 
-    if len(vectors) < 3:
-        return np.zeros(len(vectors), np.int64)
-    found = Hdbscan(
-        min_cluster_size=2, min_samples=1, metric="precomputed", allow_single_cluster=True,
-        cluster_selection_epsilon=1 - threshold, core_dist_n_jobs=1,
-    ).fit(_distances(vectors))  # fmt: skip
-    labels = found.labels_.astype(np.int64)
+    count, reach = len(distances), 1 - threshold
+    if count < 3:
+        return np.zeros(count, np.int64)
+    table = np.full((count + 2, count + 2), reach * 1.0001)
+    table[:count, :count] = distances
+    table[count:, count:] = 0.01 * reach
+    np.fill_diagonal(table, 0)
+    found = Hdbscan(min_cluster_size=2, min_samples=1, metric="precomputed", core_dist_n_jobs=1).fit(table)
+    labels = found.labels_[:count].astype(np.int64)
     noise = np.flatnonzero(labels < 0)
-    labels[noise] = labels.max() + 1 + np.arange(len(noise))
+    labels[noise] = labels.max(initial=-1) + 1 + np.arange(len(noise))
     return labels
+
+
+def _kmeans_groups(vectors: np.ndarray, people: int | None, *, seed: int) -> tuple[np.ndarray, str]:
+    if people is None or people < 1:
+        raise ValueError("k-means needs the number of people: --people K")
+    from sklearn.cluster import KMeans, MiniBatchKMeans
+
+    count = min(people, len(vectors))
+    if not count:
+        return np.zeros(0, np.int64), "k-means, no faces"
+    if len(vectors) <= _KMEANS_LIMIT:
+        fitted = KMeans(count, n_init=1, random_state=seed).fit(vectors)
+        return fitted.labels_.astype(np.int64), f"k-means, {count:,} groups"
+    batch = MiniBatchKMeans(count, n_init=1, batch_size=max(4096, 2 * count), random_state=seed).fit(vectors)
+    return batch.labels_.astype(np.int64), f"k-means in batches, {count:,} groups"

@@ -14,10 +14,12 @@ from functools import partial
 
 import numpy as np
 
+from models.calibration import USUAL_CONFIDENCE, Curve
 from transforms.constraints import Constraints
-from transforms.enforcement import enforce, guided
-from transforms.grouping import group_strong, renumbered
-from transforms.neighbours import NeighbourGraph, graph_within, nearest, neighbour_graph
+from transforms.enforcement import enforce, guided_by
+from transforms.grouping import REACH, StrongFaces, group_strong, renumbered
+from transforms.merging import group_means, row_products
+from transforms.neighbours import NeighbourGraph, nearest, neighbour_graph
 
 CORE, ATTACHED, UNGROUPED = "core", "attached", "ungrouped"
 
@@ -25,12 +27,9 @@ NEIGHBOURS = 80
 # Two faces in one photo this much alike are one face twice: a mirror, a collage, a photo in a photo.
 # No pair of LFW's people in the learning half comes near it.
 IDENTICAL = 0.9
-# A weak face must be nearer to its person than to the runner-up by this much.
-_MARGIN = 0.05
 _CLOSEST = 3
 _ATTACH_NEIGHBOURS = 40
-# Confidence: how far beyond the threshold, in units in which people differ from photo to photo.
-_CONFIDENCE_SCALE = 0.05
+_SLICE = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,24 @@ class WeakLimits:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What holds beyond likeness: who is weak, whether two faces of a photo are two people, by how
+    much a face that attaches must be nearer to its person than to the runner-up, and whether pieces of
+    a person are put together by their means."""
+
+    limits: WeakLimits = WeakLimits()
+    same_photo: bool = True
+    margin: float = 0.05
+    merge: bool = True
+
+
+@dataclass(frozen=True)
 class FaceSet:
     """All faces of a library in order of face_id.
 
     `vectors` float32[n, d], centred unit vectors; `photo` int[n], which photo each face lies in;
-    `size`, `score`, `yaw`, `sharpness` float32[n] as in the library.
+    `size`, `score`, `yaw`, `sharpness` float32[n] as in the library; `bias` float32[n], how much more
+    alike than usual each is to strangers (`models.calibration.Cohort`), None for none.
     """
 
     vectors: np.ndarray
@@ -63,6 +75,11 @@ class FaceSet:
     score: np.ndarray
     yaw: np.ndarray
     sharpness: np.ndarray
+    bias: np.ndarray | None = None
+
+    def biases(self) -> np.ndarray:
+        """float32[n]: `bias`, 0 where none is known."""
+        return np.zeros(len(self.vectors), np.float32) if self.bias is None else self.bias
 
     def weak(self, limits: WeakLimits) -> np.ndarray:
         """bool[n]: which faces are weak."""
@@ -76,44 +93,57 @@ class FaceSet:
 
 @dataclass(frozen=True)
 class Assignment:
-    """`group` int64[n], -1 for ungrouped; `role` str[n]; `confidence` float32[n] in 0 to 1."""
+    """`group` int64[n], -1 for ungrouped; `role` str[n]; `confidence` float32[n] in 0 to 1; `ran` says
+    how the groups were found."""
 
     group: np.ndarray
     role: np.ndarray
     confidence: np.ndarray
+    ran: str = ""
 
 
 def assign(
-    faces: FaceSet, *, method: str, threshold: float, seed: int, limits: WeakLimits = WeakLimits(),
-    constraints: Constraints = Constraints(), graph: NeighbourGraph | None = None,
+    faces: FaceSet, *, method: str, threshold: float, seed: int, rules: Rules = Rules(),
+    curve: Curve = USUAL_CONFIDENCE, people: int | None = None, constraints: Constraints = Constraints(),
+    graph: NeighbourGraph | None = None, attach_along: NeighbourGraph | None = None,
 ) -> Assignment:  # fmt: skip
-    """Groups faces by person, keeping the `constraints`; `graph` holds the neighbours of clear faces, by
-    row among all faces, where they are known (`clear_neighbours`).
+    """Groups faces by person, keeping the `constraints`; `people` is their number, for k-means alone.
 
-    A person has at least two faces; a face that is like nobody else's stays ungrouped.
+    A person has at least two faces; a face that is like nobody else's stays ungrouped. `graph` holds the
+    neighbours of clear faces by cosine, by row among all faces, where they are known (`clear_neighbours`);
+    other edges in it don't matter. Faces attach along the edges of `attach_along`, likewise of all faces,
+    else all are compared. With both, vectors are only read a part at a time, and may lie in a file.
     """
-    count = len(faces.vectors)
-    strong = np.flatnonzero(~faces.weak(limits))
-    vectors, photo = faces.vectors[strong], faces.photo[strong]
+    photo = faces.photo if rules.same_photo else np.arange(len(faces.vectors))
+    bias, weak = faces.biases(), faces.weak(rules.limits)
     if graph is None:
-        graph = neighbour_graph(vectors, k=NEIGHBOURS, least=threshold)
-    else:
-        graph = graph_within(graph, strong)
-        graph = graph.filter(graph.similarity >= threshold)
-    same_photo = photo[graph.left] == photo[graph.right]
-    graph = graph.filter(~same_photo | (graph.similarity >= IDENTICAL))
-    graph = guided(graph, constraints, strong)
-    labels = group_strong(vectors, graph, method=method, threshold=threshold, seed=seed)
-    labels = one_face_a_photo(vectors, labels, photo)
-    group = np.full(count, -1, np.int64)
-    group[strong] = _without_singles(labels)
-    keep = partial(enforce, constraints=constraints, threshold=threshold, identical=IDENTICAL)
-    group = keep(group, faces.vectors, faces.photo)
+        graph = clear_neighbours(faces, least=least_cosine(threshold, bias[~weak]), limits=rules.limits)
+    edges = likeness_graph(graph, bias, photo, weak, threshold)
+    clear = np.flatnonzero(~weak)
+    edges = guided_by(edges, constraints.among(clear)) if len(constraints.faces) else edges
+    chosen = StrongFaces(faces.vectors, bias, photo, edges, clear)
+    grouped = group_strong(
+        chosen, method=method, threshold=threshold, seed=seed, people=people, merge=rules.merge
+    )
+    labels = one_face_a_photo(faces.vectors, grouped.labels, photo)
+    keep = partial(
+        enforce, vectors=faces.vectors, photo=photo, constraints=constraints, threshold=threshold,
+        identical=IDENTICAL,
+    )  # fmt: skip
+    group = keep(_without_singles(labels))
+    near = loose_neighbours(faces.vectors, group, attach_along)
     attached = keep(
-        attach(faces.vectors, group, faces.photo, threshold=threshold), faces.vectors, faces.photo
+        attach(faces.vectors, group, photo, near, threshold=threshold, bias=bias, margin=rules.margin)
     )
     role = np.where(attached < 0, UNGROUPED, np.where(group >= 0, CORE, ATTACHED)).astype(object)
-    return Assignment(attached, role, confidence(faces.vectors, attached, threshold))
+    likeness = own_likeness(faces.vectors, attached, bias)
+    sure = np.where(attached >= 0, curve.at(likeness - threshold), 0).astype(np.float32)
+    return Assignment(attached, role, sure, grouped.ran)
+
+
+def least_cosine(threshold: float, bias: np.ndarray) -> float:
+    """The least cosine that may reach `REACH` below the threshold once both biases are taken away."""
+    return threshold - REACH + float(bias.min(initial=0))
 
 
 def clear_neighbours(faces: FaceSet, *, least: float, limits: WeakLimits) -> NeighbourGraph:
@@ -123,43 +153,53 @@ def clear_neighbours(faces: FaceSet, *, least: float, limits: WeakLimits) -> Nei
     return NeighbourGraph(len(faces.vectors), rows[found.left], rows[found.right], found.similarity)
 
 
+def likeness_graph(
+    graph: NeighbourGraph, bias: np.ndarray, photo: np.ndarray, weak: np.ndarray, threshold: float
+) -> NeighbourGraph:
+    """Clear faces' edges of a graph by cosine, with biases taken away, down to somewhat below the threshold.
+
+    Faces of one photo are no neighbours, but for near-identical ones. Arrays of `graph` may lie in files.
+    """
+    parts = []
+    for start in range(0, max(len(graph.left), 1), _SLICE):
+        left, right, cosine = (
+            np.asarray(column[start : start + _SLICE])
+            for column in (graph.left, graph.right, graph.similarity)
+        )
+        similarity = (cosine - (bias[left] + bias[right]) / 2).astype(np.float32)
+        wanted = ~(weak[left] | weak[right]) & (similarity >= threshold - REACH)
+        wanted &= (photo[left] != photo[right]) | (cosine >= IDENTICAL)
+        parts.append((left[wanted], right[wanted], similarity[wanted]))
+    return NeighbourGraph(graph.faces, *(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def strong_faces(vectors: np.ndarray, bias: np.ndarray, photo: np.ndarray, threshold: float) -> StrongFaces:
+    """Faces that are all clear, with the graph of their neighbours."""
+    count = len(vectors)
+    graph = neighbour_graph(vectors, k=NEIGHBOURS, least=least_cosine(threshold, bias))
+    edges = likeness_graph(graph, bias, photo, np.zeros(count, bool), threshold)
+    return StrongFaces(vectors, bias, photo, edges, np.arange(count))
+
+
 def one_face_a_photo(vectors: np.ndarray, labels: np.ndarray, photo: np.ndarray) -> np.ndarray:
     """Takes faces out of groups until no group has two of one photo, but for near-identical ones.
 
     Of several faces of a photo the one nearest to the group's mean stays; the others get groups of
     their own. int64[n], numbered by first member.
     """
-    pair = labels.astype(np.int64) * (int(photo.max(initial=0)) + 1) + photo
+    result = labels.astype(np.int64).copy()
+    pair = result * (int(photo.max(initial=0)) + 1) + photo
     _, inverse, counts = np.unique(pair, return_inverse=True, return_counts=True)
     doubled = np.flatnonzero(counts[inverse] > 1)
-    result = labels.astype(np.int64).copy()
-    if not len(doubled):
-        return renumbered(result)
-    means = group_means(vectors, labels)
-    next_label = int(labels.max()) + 1
-    by_pair: dict[int, list[int]] = {}
-    for face in doubled.tolist():
-        by_pair.setdefault(int(pair[face]), []).append(face)
-    for members in by_pair.values():
-        nearness = [float(vectors[f] @ means[labels[f]]) for f in members]
-        kept = members[int(np.argmax(nearness))]
-        for face in members:
-            if face != kept and float(vectors[face] @ vectors[kept]) < IDENTICAL:
-                result[face] = next_label
-                next_label += 1
+    if len(doubled):
+        means = group_means(vectors, result)
+        nearness = row_products(vectors, doubled, means, result[doubled])
+        doubled = doubled[np.lexsort((doubled, -nearness, inverse[doubled]))]
+        first = np.flatnonzero(np.append(True, np.diff(inverse[doubled]) > 0))
+        kept = np.repeat(doubled[first], np.diff(np.append(first, len(doubled))))
+        out = doubled[(doubled != kept) & (row_products(vectors, doubled, vectors, kept) < IDENTICAL)]
+        result[out] = int(labels.max()) + 1 + np.arange(len(out))
     return renumbered(result)
-
-
-def group_means(vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """float32[g, d]: the mean vector of each group 0 … g-1, not at unit length.
-
-    The dot product of two groups' means is the mean similarity between their faces.
-    """
-    size = int(labels.max(initial=-1)) + 1
-    sums = np.zeros((size, vectors.shape[1]), np.float64)
-    np.add.at(sums, labels, vectors)
-    counts = np.bincount(labels, minlength=size)[:, None]
-    return (sums / np.maximum(counts, 1)).astype(np.float32)
 
 
 def _without_singles(labels: np.ndarray) -> np.ndarray:
@@ -170,57 +210,121 @@ def _without_singles(labels: np.ndarray) -> np.ndarray:
     return number[labels] if len(labels) else labels.astype(np.int64)
 
 
-def attach(vectors: np.ndarray, group: np.ndarray, photo: np.ndarray, *, threshold: float) -> np.ndarray:
+@dataclass(frozen=True)
+class LooseNeighbours:
+    """Pairs of an ungrouped face and a grouped one: int[m] `loose`, `core`, float32[m] `cosine`."""
+
+    loose: np.ndarray
+    core: np.ndarray
+    cosine: np.ndarray
+
+
+def loose_neighbours(
+    vectors: np.ndarray, group: np.ndarray, graph: NeighbourGraph | None = None
+) -> LooseNeighbours:
+    """The grouped faces nearest to each ungrouped one: all are compared, or the edges of `graph` taken."""
+    loose, core = np.flatnonzero(group < 0), np.flatnonzero(group >= 0)
+    if graph is None:
+        index, cosine = nearest(vectors[loose], vectors[core], _ATTACH_NEIGHBOURS)
+        return LooseNeighbours(np.repeat(loose, index.shape[1]), core[index.ravel()], cosine.ravel())
+    parts = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
+    for start in range(0, len(graph.left), _SLICE):
+        left, right, cosine = (
+            np.asarray(column[start : start + _SLICE])
+            for column in (graph.left, graph.right, graph.similarity)
+        )
+        parts += [
+            (a[mixed], b[mixed], cosine[mixed])
+            for a, b in ((left, right), (right, left))
+            for mixed in [(group[a] < 0) & (group[b] >= 0)]
+        ]
+    return LooseNeighbours(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def attach(
+    vectors: np.ndarray, group: np.ndarray, photo: np.ndarray, near: LooseNeighbours | None = None, *,
+    threshold: float, bias: np.ndarray | None = None, margin: float = Rules.margin,
+) -> np.ndarray:  # fmt: skip
     """int64[n]: `group` with ungrouped faces put to the person that they clearly fit.
 
     A face fits a person as well as the mean similarity to its closest three faces. It attaches when
-    that reaches `threshold`, no other person comes within a margin, and the person is not in the
+    that reaches `threshold`, no other person comes within `margin`, and the person is not in the
     face's photo already; of two faces of one photo the better fit goes first.
     """
     result = group.copy()
-    loose, core = np.flatnonzero(group < 0), np.flatnonzero(group >= 0)
-    if not len(loose) or not len(core):
+    near = loose_neighbours(vectors, group) if near is None else near
+    if not len(near.loose):
         return result
-    index, similarity = nearest(vectors[loose], vectors[core], _ATTACH_NEIGHBOURS)
-    candidates = []
-    for row, face in enumerate(loose.tolist()):
-        best, fit, second = _best_person(group[core[index[row]]], similarity[row])
-        if fit >= threshold and fit - second >= _MARGIN:
-            candidates.append((fit, face, best))
-    taken = {(int(g), int(p)) for g, p in zip(group[core], photo[core], strict=True)}
-    for _, loose_face, person in sorted(candidates, key=lambda c: (-c[0], c[1])):
-        key = (person, int(photo[loose_face]))
-        if key not in taken:
-            taken.add(key)
-            result[loose_face] = person
+    bias = np.zeros(len(vectors), np.float32) if bias is None else bias
+    similarity = near.cosine - (bias[near.loose] + bias[near.core]) / 2
+    loose, best, fit, second, alone = _best_people(near.loose, group[near.core], similarity)
+    # Who sees one person alone among the neighbours may have a runner-up beyond them.
+    unseen = np.flatnonzero(alone & (fit >= threshold))
+    second[unseen] = fit[unseen] - _lead(vectors, group, loose[unseen], best[unseen])
+    fits = np.flatnonzero((fit >= threshold) & (fit - second >= margin))
+    fits = fits[np.lexsort((loose[fits], -fit[fits]))]
+    places = int(photo.max(initial=0)) + 1
+    core = np.flatnonzero(group >= 0)
+    taken = group[core] * places + photo[core]
+    wanted = best[fits] * places + photo[loose[fits]]
+    first = np.zeros(len(fits), bool)
+    first[np.unique(wanted, return_index=True)[1]] = True
+    fits = fits[first & ~np.isin(wanted, taken)]
+    result[loose[fits]] = best[fits]
     return result
 
 
-def _best_person(people: np.ndarray, similarity: np.ndarray) -> tuple[int, float, float]:
-    """The person that neighbours (best first) speak for: (person, its fit, the runner-up's fit)."""
-    fits: dict[int, list[float]] = {}
-    for person, value in zip(people.tolist(), similarity.tolist(), strict=True):
-        closest = fits.setdefault(person, [])
-        if len(closest) < _CLOSEST:
-            closest.append(value)
-    ranked = sorted(((sum(v) / len(v), p) for p, v in fits.items()), reverse=True)
-    return ranked[0][1], ranked[0][0], ranked[1][0] if len(ranked) > 1 else -1.0
+def _best_people(
+    face: np.ndarray, person: np.ndarray, value: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The person that each face's neighbours speak for: (face, person, its fit, the runner-up's, whether
+    there is none). `person` int[m] and `value` float[m] are the neighbours', `face` int[m] whose they are.
+    """
+    order = np.lexsort((-value, person, face))
+    face, person, value = face[order], person[order], value[order]
+    starts = np.flatnonzero(np.append(True, (np.diff(face) != 0) | (np.diff(person) != 0)))
+    sizes = np.diff(np.append(starts, len(face)))
+    place = np.arange(len(face)) - np.repeat(starts, sizes)
+    closest = np.where(place < _CLOSEST, value, 0)
+    fits = np.add.reduceat(closest, starts) / np.minimum(sizes, _CLOSEST)
+    face, person = face[starts], person[starts]
+    order = np.lexsort((-person, -fits, face))
+    face, person, fits = face[order], person[order], fits[order]
+    first = np.flatnonzero(np.append(True, np.diff(face) != 0))
+    after = np.minimum(first + 1, len(face) - 1)
+    seen = (after > first) & (face[after] == face[first])
+    return face[first], person[first], fits[first], np.where(seen, fits[after], -1.0), ~seen
 
 
-def confidence(vectors: np.ndarray, group: np.ndarray, threshold: float) -> np.ndarray:
-    """float32[n]: how surely each face belongs to its person, 0 for who is ungrouped.
+def _lead(vectors: np.ndarray, group: np.ndarray, faces: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """float32[m]: by how much each face is nearer to the mean of its person than to any other's."""
+    means = group_means(vectors, group)
+    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    index, similarity = nearest(vectors[faces], means, 2)
+    if index.shape[1] < 2:
+        return np.full(len(faces), 2, np.float32)
+    own = row_products(vectors, faces, means, person)
+    other = np.where(index[:, 0] == person, similarity[:, 1], similarity[:, 0])
+    return own - other
 
-    A logistic function of the mean similarity to the person's other faces, one half at the threshold.
+
+def own_likeness(vectors: np.ndarray, group: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """float32[n]: how alike each face is to the other faces of its person, 0 for who is ungrouped.
+
+    The cosine of its vector and the others' mean, minus half of its bias and of their mean bias.
     """
     result = np.zeros(len(group), np.float32)
     grouped = np.flatnonzero(group >= 0)
     if len(grouped):
-        counts = np.bincount(group[grouped])
-        means = group_means(vectors[grouped], group[grouped])
-        own = np.einsum("ij,ij->i", vectors[grouped], means[group[grouped]])
-        size = counts[group[grouped]]
-        others = (own * size - 1) / np.maximum(size - 1, 1)
-        result[grouped] = 1 / (1 + np.exp(-(others - threshold) / _CONFIDENCE_SCALE))
+        label = group[grouped]
+        sizes = np.bincount(label)
+        sums = group_means(vectors, group) * sizes[:, None]
+        to_sum = row_products(vectors, grouped, sums, label)
+        # The others' sum is the sum without the face, whose own product with itself is 1.
+        others = np.einsum("ij,ij->i", sums, sums)[label] - 2 * to_sum + 1
+        cosine = (to_sum - 1) / np.sqrt(np.maximum(others, 1e-12))
+        rest = np.bincount(label, bias[grouped])[label] - bias[grouped]
+        result[grouped] = cosine - (bias[grouped] + rest / np.maximum(sizes[label] - 1, 1)) / 2
     return result
 
 

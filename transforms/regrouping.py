@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.calibration import Line
+from models.calibration import USUAL_CONFIDENCE, Curve, Line
 from transforms.constraints import Constraints
 from transforms.decided_people import assign_decided
 from transforms.increments import RENEWAL, Kept, Search, grown_graph, increment
 from transforms.neighbours import NeighbourGraph, graph_within, nearest
-from transforms.people import Assignment, FaceSet, WeakLimits, assign, clear_neighbours
+from transforms.people import Assignment, FaceSet, Rules, assign, clear_neighbours, least_cosine
 
 FULL, RENEWED, INCREMENT = "full", "renewed on the kept graph", "increment"
 
@@ -39,7 +39,8 @@ class Regrouped:
 
 
 def regroup(
-    faces: FaceSet, constraints: Constraints, *, method: str, seed: int, limits: WeakLimits, line: Line,
+    faces: FaceSet, constraints: Constraints, *, method: str, seed: int, line: Line, rules: Rules = Rules(),
+    curve: Curve = USUAL_CONFIDENCE, people: int | None = None,
     kept: Kept | None = None, frozen: Frozen | None = None, changed: np.ndarray | None = None,
     search: Search = nearest,
 ) -> Regrouped:  # fmt: skip
@@ -48,23 +49,24 @@ def regroup(
     `changed` int64[m]: faces about which corrections say something else than before; None where that is
     not known, or where everything is to be grouped anew.
     """
-    clear = ~faces.weak(limits)
+    clear = ~faces.weak(rules.limits)
     count = int(clear.sum())
     threshold = line.at(count)
-    if kept is not None and frozen is not None and frozen.least <= threshold:
+    least = least_cosine(threshold, faces.biases()[clear])
+    if kept is not None and frozen is not None and (frozen.least <= least or count < RENEWAL * frozen.clear):
         graph, kind = grown_graph(faces.vectors, kept, clear, least=frozen.least, search=search), RENEWED
         if changed is not None and count < RENEWAL * frozen.clear:
             kind, threshold = INCREMENT, frozen.threshold
     else:
-        graph, kind = clear_neighbours(faces, least=threshold, limits=limits), FULL
+        graph, kind = clear_neighbours(faces, least=least, limits=rules.limits), FULL
         kept = None
 
     def group_part(part: FaceSet, edges: NeighbourGraph, local: Constraints) -> Assignment:
         return assign_decided(
             part, local,
             lambda these, said, rows: assign(
-                these, method=method, threshold=threshold, seed=seed, limits=limits, constraints=said,
-                graph=graph_within(edges, rows),
+                these, method=method, threshold=threshold, seed=seed, rules=rules, curve=curve,
+                people=people, constraints=said, graph=graph_within(edges, rows),
             ),
         )  # fmt: skip
 
@@ -75,5 +77,5 @@ def regroup(
         )
         return Regrouped(found, graph, frozen, kind, regrouped)
     found = group_part(faces, graph, constraints)
-    least = frozen.least if kept is not None and frozen is not None else threshold
+    least = frozen.least if kept is not None and frozen is not None else least
     return Regrouped(found, graph, Frozen(threshold, count, least), kind, len(clear))

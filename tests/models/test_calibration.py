@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from models import calibration
-from models.calibration import Calibration, Line, calibration_key, learnt_from_library, shipped_calibration
+from models.calibration import (
+    Calibration,
+    Cohort,
+    Curve,
+    Line,
+    calibration_key,
+    learnt_from_library,
+    shipped_calibration,
+)
 from models.embedder import embedder_spec
 
 DESCRIPTION = embedder_spec("facenet-casia").describe()
@@ -29,11 +37,50 @@ def test_a_line_rises_with_the_logarithm_of_the_library() -> None:
 
 def test_a_calibration_survives_as_text() -> None:
     centre = np.linspace(-0.1, 0.1, 512, dtype=np.float32)
-    written = Calibration(centre, {"default": Line(0.4, 0.05), "hdbscan": Line(0.3, 0)}, "LFW, half")
+    cohort = Cohort(vectors(40, 1, noise=0), 0.3125)
+    curve = Curve((-0.1, 0.2), (0.5, 0.99))
+    lines = {"default": Line(0.4, 0.05), "hdbscan": Line(0.3, 0)}
+    written = Calibration(centre, lines, "LFW, half", cohort, curve)
     read = Calibration.from_json(written.to_json())
-    assert (read.thresholds, read.source) == (written.thresholds, "LFW, half")
+    assert (read.thresholds, read.source, read.confidence) == (lines, "LFW, half", curve)
+    assert read.cohort is not None and read.cohort.usually == 0.3125
+    np.testing.assert_allclose(read.cohort.vectors, cohort.vectors, atol=0.005)
+    faces = vectors(20, 1, noise=0, seed=1)
+    np.testing.assert_allclose(read.cohort.bias(faces), cohort.bias(faces), atol=0.005)
+    assert Calibration.from_json(Calibration(centre, lines, "none").to_json()).cohort is None
     assert read.centre.dtype == np.float32
     np.testing.assert_allclose(read.centre, centre, atol=1e-6)
+
+
+@pytest.mark.parametrize("block", [3, 10_000])
+def test_bias_is_the_likeness_to_the_nearest_strangers_beyond_what_is_usual(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "_BLOCK", block)
+    cohort, faces = Cohort(vectors(30, 1, noise=0), 0.25), vectors(10, 1, noise=0, seed=1)
+    expected = np.sort(faces @ cohort.vectors.T, axis=1)[:, -12:].mean(axis=1) - 0.25
+    np.testing.assert_allclose(cohort.bias(faces), expected, atol=1e-6)
+    few = Cohort(cohort.vectors[:2], 0.25)
+    np.testing.assert_allclose(few.bias(faces), (faces @ few.vectors.T).mean(axis=1) - 0.25, atol=1e-6)
+    assert cohort.bias(faces[:0]).shape == (0,)
+
+
+def test_a_curve_is_level_beyond_its_ends() -> None:
+    curve = Curve((0.0, 1.0), (0.2, 0.8))
+    np.testing.assert_allclose(curve.at(np.array([-5, 0.5, 7])), [0.2, 0.5, 0.8])
+
+
+def test_strangers_of_one_photo_tell_more_than_strangers_taken_at_random() -> None:
+    """Guests of one party are more alike than strangers are: the threshold must hold for them."""
+    faces, party = vectors(100, 24, noise=1.5), np.repeat(np.arange(100), 24)
+
+    def threshold(photo: np.ndarray | None) -> float:
+        return learnt_from_library(faces, ["default"], photo).thresholds["default"].at(len(faces))
+
+    assert threshold(party) > threshold(None) + 0.05
+    shuffled = np.random.default_rng(0).permutation(party)
+    assert threshold(shuffled) == pytest.approx(threshold(None), abs=0.03)
+    assert threshold(np.arange(len(faces))) == threshold(None), "no two faces in one photo"
 
 
 def test_every_part_of_an_embedder_s_description_has_its_own_file() -> None:
@@ -63,6 +110,8 @@ def test_what_is_shipped_can_be_read() -> None:
         shipped = Calibration.from_json(file.read_text(encoding="utf-8"))
         assert shipped.source and np.isfinite(shipped.centre).all()
         assert all(0 < line.at(n) < 1 for line in shipped.thresholds.values() for n in (10, 10**7))
+        assert shipped.cohort is None or shipped.cohort.vectors.shape[1] == len(shipped.centre)
+        assert list(shipped.confidence.values) == sorted(shipped.confidence.values)
 
 
 def test_an_unknown_embedder_s_threshold_tells_the_library_s_people_apart() -> None:

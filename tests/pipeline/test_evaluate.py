@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.calibration import Calibration
-from pipeline.calibrate import best_threshold, calibrate
+from models.calibration import USUAL_CONFIDENCE, Calibration
+from pipeline.calibrate import assigned_right, best_threshold, calibrate, confidence_curve
 from pipeline.evaluate import clusters, in_learning_half, labelled_faces
+from pipeline.evaluate_grouping import ABLATIONS, evaluate_grouping
 from pipeline.group import group_library
 from tests.labelled_library import DIMENSIONS, EACH, PEOPLE, labelled_library
+from transforms.grouping import METHODS, THRESHOLD_METHODS
 from transforms.library import Library, LibraryError
 
 
@@ -43,11 +45,43 @@ def test_groups_are_scored_with_ungrouped_faces_alone(labelled: Library) -> None
 def test_a_calibration_is_learnt_from_one_half_and_found_again(labelled: Library, tmp_path: Path) -> None:
     lines, facts = calibrate(labelled, str(tmp_path))
     learnt = Calibration.from_json(Path(str(facts["file"])).read_text())
-    assert set(learnt.thresholds) == {"default", "hdbscan", "agglomerative"}
+    assert set(learnt.thresholds) == set(THRESHOLD_METHODS)
     assert learnt.centre.shape == (DIMENSIONS,)
     half = [p for p in range(PEOPLE) if in_learning_half(f"Person_{p}")]
     assert 0 < len(half) < PEOPLE
     assert f"{len(half) * EACH} faces of the learning half" in lines[0]
+
+
+def test_every_way_of_grouping_is_scored(labelled: Library, tmp_path: Path) -> None:
+    lines, facts = evaluate_grouping(labelled, out=str(tmp_path / "out"), distractors=())
+    tables = (tmp_path / "out" / "grouping_tables.md").read_text()
+    assert tables == "\n".join(lines) + "\n"
+    for method in METHODS:
+        scores = facts[f"Method {method}"]
+        assert isinstance(scores, dict)
+        assert scores["all LFW"]["faces"] == PEOPLE * EACH + 1
+        assert scores["all LFW"]["people"] == PEOPLE
+        assert scores["all LFW"]["bcubed_f"] > 0.8, method
+    assert all(name in tables for name in ABLATIONS if name != "default")
+    bins = facts["confidence"]
+    assert isinstance(bins, list) and sum(count for count, _, _ in bins) > PEOPLE
+    assert (tmp_path / "out" / "confidence.svg").read_text().startswith("<?xml")
+
+
+def test_confidence_is_learnt_as_how_often_an_assignment_is_right() -> None:
+    random = np.random.default_rng(0)
+    beyond = random.uniform(-0.1, 0.3, 20_000)
+    curve = confidence_curve(beyond, random.random(20_000) < 0.5 + beyond)
+    assert list(curve.values) == sorted(curve.values)
+    places = np.array([-0.05, 0.05, 0.2])
+    np.testing.assert_allclose(curve.at(places), 0.5 + places, atol=0.05)
+    assert confidence_curve(beyond[:5], beyond[:5] > 0) == USUAL_CONFIDENCE
+
+
+def test_an_assignment_is_right_where_most_others_are_of_the_person() -> None:
+    labels, people = np.array([0, 0, 0, 1, 1, 2, 3, 3]), np.array([5, 5, 6, 7, 8, 9, 4, 4])
+    expected = [True, True, False, False, False, False, True, True]
+    assert assigned_right(labels, people).tolist() == expected
 
 
 def test_the_best_threshold_is_the_middle_of_the_good_ones() -> None:

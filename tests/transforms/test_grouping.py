@@ -7,7 +7,19 @@ from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from transforms import grouping
-from transforms.grouping import AGGLOMERATIVE, DEFAULT, HDBSCAN, METHODS, components, group_strong, renumbered
+from transforms.grouping import (
+    AGGLOMERATIVE,
+    DEFAULT,
+    HDBSCAN,
+    KMEANS,
+    REACH,
+    THRESHOLD_METHODS,
+    Grouped,
+    StrongFaces,
+    components,
+    group_strong,
+    renumbered,
+)
 from transforms.neighbours import neighbour_graph
 
 
@@ -23,25 +35,32 @@ def identities(people: int, each: int, *, noise: float, seed: int = 0) -> tuple[
 def grouped(
     vectors: np.ndarray, *, method: str, threshold: float = 0.7, seed: int = 1, k: int = 80
 ) -> np.ndarray:
-    graph = neighbour_graph(vectors, k=k, least=threshold)
-    return group_strong(vectors, graph, method=method, threshold=threshold, seed=seed)
+    people = len(vectors) if method == KMEANS else None
+    return strong(vectors, threshold=threshold, k=k, method=method, seed=seed, people=people).labels
 
 
-@pytest.mark.parametrize("method", METHODS)
+def strong(vectors: np.ndarray, *, threshold: float, k: int = 80, **options) -> Grouped:
+    """Clear faces, each in a photo of its own and as alike to strangers as any."""
+    graph = neighbour_graph(vectors, k=k, least=threshold - REACH)
+    faces = StrongFaces(vectors, np.zeros(len(vectors), np.float32), np.arange(len(vectors)), graph)
+    return group_strong(faces, threshold=threshold, **options)
+
+
+@pytest.mark.parametrize("method", THRESHOLD_METHODS)
 @pytest.mark.parametrize(("people", "each"), [(20, 10), (60, 2), (1, 30), (5, 60)])
 def test_well_separated_people_are_found(method: str, people: int, each: int) -> None:
     vectors, who = identities(people, each, noise=0.2)
     np.testing.assert_array_equal(grouped(vectors, method=method), renumbered(who))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", THRESHOLD_METHODS)
 @pytest.mark.parametrize("count", [0, 1, 2, 15])
 def test_strangers_stay_alone(method: str, count: int) -> None:
     vectors = identities(15, 1, noise=0)[0][:count]
     np.testing.assert_array_equal(grouped(vectors, method=method, threshold=0.9), np.arange(count))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", THRESHOLD_METHODS)
 def test_a_pair_and_strangers_beside_people(method: str) -> None:
     vectors, who = identities(8, 6, noise=0.2, seed=3)
     keep = (who > 1) | (np.arange(len(who)) == np.flatnonzero(who == 0)[0])
@@ -50,7 +69,7 @@ def test_a_pair_and_strangers_beside_people(method: str) -> None:
     np.testing.assert_array_equal(grouped(vectors[keep], method=method), renumbered(who[keep]))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", THRESHOLD_METHODS)
 def test_the_same_seed_gives_the_same_groups(method: str) -> None:
     vectors, _ = identities(30, 8, noise=0.7)
     first = grouped(vectors, method=method, threshold=0.55)
@@ -60,8 +79,27 @@ def test_the_same_seed_gives_the_same_groups(method: str) -> None:
 
 
 def test_an_unknown_method_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="choose one of default, hdbscan, agglomerative"):
-        grouped(identities(2, 2, noise=0)[0], method="kmeans")
+    with pytest.raises(ValueError, match="choose one of default, hdbscan, agglomerative, chinese-whispers"):
+        grouped(identities(2, 2, noise=0)[0], method="dbscan")
+
+
+@pytest.mark.parametrize("limit", [1000, 10])
+def test_k_means_finds_as_many_people_as_it_is_told(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouping, "_KMEANS_LIMIT", limit)
+    vectors, _ = identities(4, 25, noise=0.1)
+    found = strong(vectors, threshold=0.7, method=KMEANS, seed=3, people=4)
+    assert len(set(found.labels.tolist())) == 4
+    assert "4 groups" in found.ran and ("in batches" in found.ran) == (limit == 10)
+    again = strong(vectors, threshold=0.7, method=KMEANS, seed=3, people=4)
+    np.testing.assert_array_equal(found.labels, again.labels)
+    if limit == 1000:
+        alone = strong(vectors, threshold=0.7, method=KMEANS, seed=0, people=100)
+        np.testing.assert_array_equal(alone.labels, np.arange(100))
+
+
+def test_k_means_without_a_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="--people"):
+        strong(identities(2, 2, noise=0)[0], threshold=0.7, method=KMEANS, seed=0)
 
 
 @settings(max_examples=30)
@@ -82,7 +120,9 @@ def test_a_component_too_large_for_exact_linkage_is_grouped_by_the_graph(
     vectors, who = identities(6, 10, noise=0.2)
     monkeypatch.setattr(grouping, "_EXACT_LIMIT", 3)
     for method in (AGGLOMERATIVE, HDBSCAN):
-        np.testing.assert_array_equal(grouped(vectors, method=method), renumbered(who))
+        found = strong(vectors, threshold=0.7, method=method, seed=1)
+        np.testing.assert_array_equal(found.labels, renumbered(who))
+        assert "6 of more than 3 faces by the map equation" in found.ran
 
 
 def test_communities_need_more_than_one_edge_between_them() -> None:
@@ -90,9 +130,9 @@ def test_communities_need_more_than_one_edge_between_them() -> None:
     vectors, who = identities(2, 12, noise=0.25)
     middle = vectors[who == 0].mean(axis=0) + vectors[who == 1].mean(axis=0)
     vectors = np.concatenate([vectors, (middle / np.linalg.norm(middle))[None]])
-    graph = neighbour_graph(vectors, k=80, least=0.5)
+    graph = neighbour_graph(vectors, k=80, least=0.53)
     assert len(set(components(graph).tolist())) == 1
-    labels = group_strong(vectors, graph, method=DEFAULT, threshold=0.5, seed=1)
+    labels = grouped(vectors, method=DEFAULT, threshold=0.5)
     np.testing.assert_array_equal(renumbered(labels[:-1]), renumbered(who))
 
 

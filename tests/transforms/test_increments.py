@@ -12,14 +12,14 @@ from tests.transforms.test_constraints import person, resolved, said
 from tests.transforms.test_enforcement import face_set, identities
 from transforms.constraints import Constraints
 from transforms.enforcement import violations
-from transforms.grouping import renumbered
+from transforms.grouping import REACH, renumbered
 from transforms.increments import part_of
 from transforms.neighbours import neighbour_graph
-from transforms.people import FaceSet, WeakLimits
+from transforms.people import FaceSet
 from transforms.regrouping import FULL, INCREMENT, RENEWED, Regrouped, regroup
 
 NOTHING = np.zeros(0, np.int64)
-grouped = partial(regroup, method="default", seed=0, limits=WeakLimits(), line=Line(0.6, 0.0))
+grouped = partial(regroup, method="default", seed=0, line=Line(0.6, 0.0))
 
 
 def people(who: np.ndarray, *, noise: float = 0.2, weak: np.ndarray | None = None) -> FaceSet:
@@ -74,7 +74,7 @@ def test_the_grown_graph_is_the_graph() -> None:
     for step in range(1, 4):
         grown = np.sort(np.random.default_rng(0).permutation(96)[: 32 * step])
         result, rows = grow(faces, result, rows, grown), grown
-    exact = neighbour_graph(faces.vectors, k=80, least=0.6)
+    exact = neighbour_graph(faces.vectors, k=80, least=0.6 - REACH)
     found = set(zip(result.graph.left.tolist(), result.graph.right.tolist(), strict=True))
     assert found == set(zip(exact.left.tolist(), exact.right.tolist(), strict=True))
     assert len(result.graph.left) == len(found)
@@ -86,7 +86,7 @@ def test_faces_that_go_leave_their_people_as_they_are() -> None:
     before = grouped(faces, Constraints())
     now = np.setdiff1d(old, [0, 1, 2, 4])
     after = regroup(
-        part_of(faces, now), Constraints(), method="default", seed=0, limits=WeakLimits(), line=Line(0.6, 0),
+        part_of(faces, now), Constraints(), method="default", seed=0, line=Line(0.6, 0),
         kept=_without(handed_on(before, old, old), now), frozen=before.frozen, changed=NOTHING,
     )  # fmt: skip
     assert after.regrouped == 0

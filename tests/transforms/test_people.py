@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.grouping import METHODS, renumbered
+from models.calibration import Curve
+from transforms.grouping import THRESHOLD_METHODS, renumbered
 from transforms.people import (
     ATTACHED,
     CORE,
@@ -18,9 +19,8 @@ from transforms.people import (
     WeakLimits,
     assign,
     attach,
-    confidence,
-    group_means,
     one_face_a_photo,
+    own_likeness,
     person_ids,
 )
 
@@ -50,7 +50,7 @@ def assigned(faces: FaceSet, *, method: str = "default", threshold: float = THRE
     return assign(faces, method=method, threshold=threshold, seed=7)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", THRESHOLD_METHODS)
 def test_people_are_found_and_singles_stay_ungrouped(method: str) -> None:
     who = np.array([0, 1, 2, 0, 1, 0, 3, 1, 0, 1, 4, 4])
     found = assigned(face_set(identities(who)), method=method)
@@ -64,7 +64,7 @@ def test_people_are_found_and_singles_stay_ungrouped(method: str) -> None:
     assert (found.confidence <= 1).all()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", THRESHOLD_METHODS)
 @pytest.mark.parametrize("weak", [False, True])
 def test_a_library_without_people_can_be_grouped(method: str, weak: bool) -> None:
     for count in (0, 1, 2):
@@ -74,7 +74,7 @@ def test_a_library_without_people_can_be_grouped(method: str, weak: bool) -> Non
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), noise=st.floats(0.05, 0.9), method=st.sampled_from(METHODS))
+@given(seed=st.integers(0, 10_000), noise=st.floats(0.05, 0.9), method=st.sampled_from(THRESHOLD_METHODS))
 def test_two_faces_of_a_photo_are_two_people_unless_they_are_the_same_picture(
     seed: int, noise: float, method: str
 ) -> None:
@@ -134,7 +134,7 @@ def between(a: np.ndarray, b: np.ndarray, share: float = 0.5) -> np.ndarray:
     return unit(a * (1 - share) + b * share)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", THRESHOLD_METHODS)
 def test_weak_faces_never_bridge_two_people(method: str) -> None:
     who = np.repeat([0, 1], 10)
     vectors = identities(who, noise=0.15)
@@ -196,22 +196,90 @@ def test_each_limit_makes_a_face_weak(feature: str, value: float) -> None:
     assert replace(faces, **{feature: changed}).weak(WeakLimits()).tolist() == [False, True, False]
 
 
-def test_confidence_rises_with_likeness_and_is_one_half_at_the_threshold() -> None:
-    vectors = np.array([[1, 0], [0.8, 0.6], [1, 0], [0.99, 0.141], [1, 0]], np.float32)
-    values = confidence(unit(vectors), np.array([0, 0, 1, 1, -1]), 0.8)
-    assert values[0] == pytest.approx(0.5, abs=0.01) and values[1] == pytest.approx(0.5, abs=0.01)
-    assert values[2] > 0.95 and values[4] == 0
+def test_likeness_to_the_others_is_to_their_mean_direction() -> None:
+    vectors = unit(np.random.default_rng(4).normal(size=(7, 8)))
+    group, bias = np.array([0, 0, 0, 1, 1, -1, 0]), np.linspace(-0.1, 0.1, 7).astype(np.float32)
+    found = own_likeness(vectors, group, bias)
+    for face in range(7):
+        others = [f for f in range(7) if f != face and group[f] == group[face]]
+        if group[face] < 0:
+            assert found[face] == 0
+        else:
+            mean = unit(vectors[others].mean(axis=0))
+            expected = vectors[face] @ mean - (bias[face] + bias[others].mean()) / 2
+            assert found[face] == pytest.approx(expected, abs=1e-5)
 
 
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=12))
-def test_the_product_of_two_groups_means_is_their_faces_mean_similarity(labels: list[int]) -> None:
-    groups = renumbered(np.array(labels))
-    vectors = unit(np.random.default_rng(len(labels)).normal(size=(len(labels), 8)))
-    means = group_means(vectors, groups)
-    for a in range(groups.max() + 1):
-        for b in range(groups.max() + 1):
-            expected = (vectors[groups == a] @ vectors[groups == b].T).mean()
-            assert means[a] @ means[b] == pytest.approx(expected, abs=1e-5)
+def test_confidence_follows_the_curve_and_who_is_ungrouped_has_none() -> None:
+    vectors = identities(np.array([0, 0, 0, 1, 1, 2]), noise=0.2)
+    curve = Curve((-1.0, 1.0), (0.25, 0.75))
+    found = assign(face_set(vectors), method="default", threshold=THRESHOLD, seed=0, curve=curve)
+    likeness = own_likeness(vectors, found.group, np.zeros(6, np.float32))
+    np.testing.assert_allclose(found.confidence[:5], 0.5 + (likeness[:5] - THRESHOLD) / 4, atol=1e-5)
+    assert found.confidence[5] == 0
+
+
+def slow_attach(vectors, group, photo, threshold, margin=0.05):
+    """What `attach` means, face by face."""
+    core = np.flatnonzero(group >= 0)
+    fits = []
+    for face in np.flatnonzero(group < 0):
+        order = core[np.argsort(-(vectors[core] @ vectors[face]))[:40]]
+        each = {
+            g: float((vectors[order[group[order] == g]][:3] @ vectors[face]).mean())
+            for g in set(group[order])
+        }
+        ranked = sorted(((fit, g) for g, fit in each.items()), reverse=True)
+        second = ranked[1][0] if len(ranked) > 1 else -1
+        if len(ranked) == 1:
+            means = {g: unit(vectors[group == g].mean(axis=0)) for g in set(group[core])}
+            rest = [float(vectors[face] @ m) for g, m in means.items() if g != ranked[0][1]]
+            lead = float(vectors[face] @ means[ranked[0][1]]) - max(rest, default=-1)
+            second = ranked[0][0] - lead if rest else -1
+        if ranked[0][0] >= threshold and ranked[0][0] - second >= margin:
+            fits.append((ranked[0][0], face, ranked[0][1]))
+    result, taken = group.copy(), {(group[c], photo[c]) for c in core}
+    for _, face, person in sorted(fits, key=lambda f: (-f[0], f[1])):
+        if (person, photo[face]) not in taken:
+            taken.add((person, photo[face]))
+            result[face] = person
+    return result
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), people=st.integers(1, 4), count=st.integers(2, 70))
+def test_attaching_is_done_as_face_by_face(seed: int, people: int, count: int) -> None:
+    random = np.random.default_rng(seed)
+    who = random.integers(0, people, count)
+    vectors = identities(who, noise=0.5, seed=seed)
+    group = np.where(random.random(count) < 0.3, -1, who)
+    if (group < 0).all():
+        return
+    group[group >= 0] = renumbered(group[group >= 0])
+    photo = random.integers(0, max(1, count // 3), count)
+    expected = slow_attach(vectors, group, photo, 0.5)
+    np.testing.assert_array_equal(attach(vectors, group, photo, threshold=0.5), expected)
+
+
+def test_a_runner_up_beyond_the_neighbours_counts() -> None:
+    """Sixty faces of one sibling hide the other one; their means do not."""
+    first = unit(np.eye(16, dtype=np.float32)[0] + 0.04 * np.random.default_rng(0).normal(size=(60, 16)))
+    sibling = unit(0.9 * np.eye(16, dtype=np.float32)[0] + 0.43 * np.eye(16, dtype=np.float32)[1])
+    second = unit(sibling + 0.02 * np.random.default_rng(1).normal(size=(2, 16)))
+    between_both = unit(0.97 * np.eye(16, dtype=np.float32)[0] + 0.24 * np.eye(16, dtype=np.float32)[1])
+    vectors = np.vstack([first, second, between_both])
+    group = np.array([0] * 60 + [1, 1, -1])
+    assert attach(vectors, group, np.arange(63), threshold=0.6)[-1] == -1
+    assert attach(vectors, np.array([0] * 60 + [-1, -1, -1]), np.arange(63), threshold=0.6)[-1] == 0
+
+
+def test_faces_that_are_like_everybody_need_to_be_more_alike() -> None:
+    vectors = identities(np.zeros(4, int), noise=0.5)
+    alike = float((vectors @ vectors.T)[np.triu_indices(4, 1)].min())
+    faces = face_set(vectors)
+    common = replace(faces, bias=np.full(4, 0.3, np.float32))
+    assert assigned(faces, threshold=alike - 0.05).group.tolist() == [0, 0, 0, 0]
+    assert assigned(common, threshold=alike + 0.05).group.tolist() == [-1] * 4
 
 
 # -- ids ---------------------------------------------------------------------------------------------

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.transforms.test_blocked_search import people_vectors
+from transforms import people
+from transforms.constraints import Constraints, Tie
+from transforms.decided_people import assign_decided
+from transforms.enforcement import violations
+from transforms.neighbours import neighbour_graph
+from transforms.people import Assignment, FaceSet, assign
+from transforms.vector_file import write_vectors
+
+LEVEL = 0.75
+
+
+def faces_and_file(folder: Path) -> tuple[FaceSet, FaceSet]:
+    """Thirty people, some faces weak, in memory and with vectors in a file."""
+    vectors = people_vectors(30, 9, spread=0.25)
+    generator = np.random.default_rng(3)
+    photo = generator.integers(0, 150, len(vectors))
+    size = np.where(generator.random(len(vectors)) < 0.2, 10, 90).astype(np.float32)
+    one = np.ones(len(vectors), np.float32)
+    bias = generator.normal(0, 0.01, len(vectors)).astype(np.float32)
+    rows = [(np.arange(len(vectors)), vectors)]
+    file = write_vectors(str(folder / "vectors"), len(vectors), vectors.shape[1], rows)
+    features = (photo, size, one, 0 * one, one, bias)
+    return FaceSet(vectors, *features), FaceSet(file.mapped(), *features)
+
+
+def on_graph(faces: FaceSet, said: Constraints = Constraints()) -> Assignment:
+    graph = neighbour_graph(np.asarray(faces.vectors), k=80, least=LEVEL - 0.2)
+    return assign(
+        faces, method="default", threshold=LEVEL, seed=0, constraints=said, graph=graph, attach_along=graph
+    )
+
+
+@pytest.mark.parametrize("slice_edges", [70, 8_000_000])
+def test_a_graph_and_vectors_in_files_give_the_people_that_memory_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slice_edges: int
+) -> None:
+    monkeypatch.setattr(people, "_SLICE", slice_edges)
+    faces, in_file = faces_and_file(tmp_path)
+    expected = assign(faces, method="default", threshold=LEVEL, seed=0)
+    found = on_graph(in_file)
+    np.testing.assert_array_equal(found.group, expected.group)
+    assert found.role.tolist() == expected.role.tolist()
+    np.testing.assert_allclose(found.confidence, expected.confidence, atol=1e-4)
+
+
+def test_corrections_hold_on_a_graph_in_files_as_they_do_in_memory(tmp_path: Path) -> None:
+    faces, in_file = faces_and_file(tmp_path)
+    free = on_graph(in_file).group
+    one_person, other = np.flatnonzero(free == 0), np.flatnonzero(free == 1)
+    said = Constraints(
+        absent=np.flatnonzero(free == 2)[:1],
+        ties=(Tie(np.array(sorted([one_person[0], other[0]])), (one_person, other)),),
+        apart=np.flatnonzero(free == 3)[:2].reshape(1, 2),
+    )
+    assert violations(free, said)
+    found = assign_decided(in_file, said, lambda part, local, _: on_graph(part, local))
+    assert not violations(found.group, said)
+    expected = assign_decided(
+        faces, said,
+        lambda part, local, _: assign(part, method="default", threshold=LEVEL, seed=0, constraints=local),
+    )  # fmt: skip
+    np.testing.assert_array_equal(found.group, expected.group)
