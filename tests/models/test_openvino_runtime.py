@@ -18,7 +18,8 @@ import time
 import numpy as np
 from models.detector import MtcnnSettings, load_detector
 from models.engine import Engine
-load_detector(MtcnnSettings(), engine=Engine("openvino", "cpu", "float32")).detect([np.zeros((64, 64, 3), np.uint8)])
+detector = load_detector(MtcnnSettings(), engine=Engine("openvino", "cpu", "float32"))
+detector.detect([np.zeros((64, 64, 3), np.uint8)])
 time.sleep(1)  # messages are sent by a thread
 print("heard", events)
 """
