@@ -18,7 +18,7 @@ setup(
     packages=["pipeline", "transforms", "models"],
     package_data={
         "transforms": ["templates/*"],
-        "models": ["calibrations/*.json", "same_person/*.json"],
+        "models": ["calibrations/*.json", "calibrations/*.npz", "same_person/*.json"],
     },
     install_requires=[
         "apache-beam>=2.70,<3",
@@ -39,6 +39,8 @@ setup(
         "scikit-learn>=1.4",
         "hdbscan>=0.8.40",
         "networkit>=11",
+        "numba>=0.59",
+        "threadpoolctl>=3.1",
         "pyarrow>=16",
         # Joins and sorts of exports, in bounded memory.
         "duckdb>=1.5",
@@ -58,6 +60,7 @@ setup(
         # Video files for `evaluate videos`; brings its own decoder, nothing else of the system is needed.
         "videos": ["av>=12"],
         "umap": ["umap-learn>=0.5.6"],
+        "bench": ["matplotlib>=3.8"],
         "test": [
             "pytest>=8",
             "hypothesis>=6.100",

@@ -12,6 +12,7 @@ from pipeline.cli_base import option_set as _options
 from pipeline.cli_base import output_options as _output_options
 from pipeline.cli_base import print_result as _print
 from pipeline.cli_base import reported as _reported
+from pipeline.cli_base import search_options, search_settings
 from pipeline.cli_bench import bench
 from pipeline.cli_evaluate import evaluate
 from pipeline.cli_people import (
@@ -175,15 +176,20 @@ def index_command(archive, library, as_json, quiet, **kwargs) -> None:
 
 @main.command("group")
 @_library
+@_beam
+@click.option("--runner", help="Beam runner for large libraries. Beam's own options follow after --.")
 @_group_options
 @click.option(
     "--full", is_flag=True, help="Group all faces anew, not only what is new and what that touches."
 )
+@search_options
 @_output_options
 @_reported
-def group_command(library, method, seed, full, as_json, quiet) -> None:
+def group_command(library, method, full, as_json, quiet, **search) -> None:
     """Group the faces of LIBRARY by person: faces → people."""
-    _print(commands.group(library, method=method, seed=seed, full=full, quiet=quiet), as_json, quiet)
+    settings = search_settings(search)
+    result = commands.group(library, method=method, settings=settings, full=full, quiet=quiet)
+    _print(result, as_json, quiet)
 
 
 @main.command("report")

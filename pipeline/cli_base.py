@@ -11,6 +11,8 @@ from functools import wraps
 import click
 
 from pipeline import commands
+from pipeline.options import cores
+from pipeline.search_neighbours import SearchSettings
 
 _FAILED, _WRONG_USE = 1, 2
 
@@ -71,3 +73,25 @@ def print_result(result: commands.Result, as_json: bool, quiet: bool) -> None:
             click.echo(line)
     if as_json:
         click.echo(json.dumps(result.facts, default=str))
+
+
+search_options = option_set(
+    click.option(
+        "--memory", type=click.FloatRange(0.5), default=4.0, show_default=True,
+        help="GB that the search of a large library may take.",
+    ),
+    click.option("--threads", type=click.IntRange(1), help="Default: as many as there are cores."),
+    click.option("--compact", is_flag=True, help="Search large libraries on 128 bytes a face."),
+)  # fmt: skip
+
+
+def search_settings(options: dict) -> SearchSettings:
+    """What `search_options`, --seed and --runner with Beam's own options say."""
+    runner = options.get("runner")
+    return SearchSettings(
+        memory=int(options["memory"] * 1e9),
+        threads=options["threads"] or cores(),
+        compact=options["compact"],
+        seed=options["seed"],
+        beam_options=(f"--runner={runner}", *options["beam_options"]) if runner else (),
+    )

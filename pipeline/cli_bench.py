@@ -7,7 +7,15 @@ import os
 import click
 
 from pipeline import commands
-from pipeline.cli_base import OrderedGroup, output_options, print_result, reported
+from pipeline.cli_base import (
+    OrderedGroup,
+    output_options,
+    print_result,
+    reported,
+    search_options,
+    search_settings,
+)
+from transforms.library import Library
 
 
 @click.group("bench", cls=OrderedGroup)
@@ -76,3 +84,40 @@ def bench_camera(out, portraits, crowds, boxes, count, seed, as_json, quiet) -> 
 def bench_memory(photos, count, chunk_size, as_json, quiet) -> None:
     """Resident memory of a worker while it indexes COUNT links to the files of PHOTOS."""
     print_result(commands.bench_memory(photos, count=count, chunk_size=chunk_size), as_json, quiet)
+
+
+@bench.command("synthetic")
+@click.argument("library")
+@click.option("--out", type=click.Path(file_okay=False), default="docs", show_default=True)
+@click.option("--fit", is_flag=True, help="Learn the statistics of faces anew, and write them into OUT.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@output_options
+@reported
+def bench_synthetic(library, out, fit, seed, as_json, quiet) -> None:
+    """Compare synthetic faces with LFW's, indexed in LIBRARY: distances and impostors' tail."""
+    from pipeline.bench_synthetic import compare
+    from pipeline.bench_synthetic import fit as learn
+
+    opened = Library.open(library)
+    found = learn(opened, out) if fit else compare(opened, out, seed=seed)
+    print_result(commands.Result(*found), as_json, quiet)
+
+
+@bench.command("group")
+@click.option(
+    "--faces", type=click.IntRange(1000), multiple=True, default=(10_000, 100_000, 1_000_000),
+    show_default=True, help="How many; may be given several times.",
+)  # fmt: skip
+@click.option("--out", type=click.Path(file_okay=False), default="docs", show_default=True)
+@click.option("--work", type=click.Path(exists=True, file_okay=False), help="Where the libraries lie.")
+@click.option("--method", default="default", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@search_options
+@output_options
+@reported
+def bench_group(faces, out, work, method, as_json, quiet, **search) -> None:
+    """Time and memory of grouping synthetic libraries, and what it finds."""
+    from pipeline.bench_group import bench as measure
+
+    found = measure(list(faces), out, work=work, method=method, settings=search_settings(search))
+    print_result(commands.Result(*found), as_json, quiet)

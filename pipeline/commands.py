@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 
 from models.weights import WeightsError
 from pipeline.options import IndexOptions, UsageError
+from pipeline.search_neighbours import SearchSettings
 from pipeline.supervise import RunFailed
 from transforms import storage
 from transforms.archive import ArchiveError
@@ -80,13 +81,13 @@ def index(archive: str, library: str, options: IndexOptions, *, quiet: bool) -> 
     return Result(_index_lines(indexed), facts)
 
 
-def group(library: str, *, method: str, seed: int, full: bool, quiet: bool) -> Result:
+def group(library: str, *, method: str, settings: SearchSettings, full: bool, quiet: bool) -> Result:
     """Faces → people."""
     from pipeline.group import group_library
 
     opened = Library.open(library)
     with Lease(library):
-        grouped = group_library(opened, method=method, seed=seed, full=full)
+        grouped = group_library(opened, method=method, seed=settings.seed, full=full, settings=settings)
     return Result(_group_lines(grouped), {"group": asdict(grouped)})
 
 

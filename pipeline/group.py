@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,14 +19,17 @@ from models.calibration import (
     shipped_calibration,
 )
 from pipeline.forget import finish_forgetting
+from pipeline.options import cores
+from pipeline.search_neighbours import EXACT_FACES, SearchSettings
 from transforms.decided_people import corrected, renewed_anchors
-from transforms.decisions import changed_faces, read_decisions
+from transforms.decisions import Decisions, changed_faces, read_decisions
 from transforms.grouping import METHODS
 from transforms.increments import RENEWAL, Kept
 from transforms.kept_groups import read_kept, remove_old_graphs, write_graph
 from transforms.library import Library, LibraryError
-from transforms.people import Assignment, FaceSet, WeakLimits
-from transforms.regrouping import INCREMENT, Frozen, Regrouped, regroup
+from transforms.people import FaceSet, WeakLimits
+from transforms.people_tables import assignments_table, people_table, photo_numbers, taken_times
+from transforms.regrouping import FULL, INCREMENT, Frozen, Regrouped, regroup
 from transforms.succession import (
     Overlap,
     Past,
@@ -36,30 +41,19 @@ from transforms.succession import (
 )
 from transforms.successors import Successors
 from transforms.tables import (
-    ASSIGNMENTS_SCHEMA,
-    CONFIDENCE,
-    COVER,
     EMBEDDING,
     FACE_ID,
     FACE_SIZE,
-    FACES,
-    FIRST_TAKEN,
-    IGNORED,
-    LAST_TAKEN,
-    NAME,
-    PEOPLE_SCHEMA,
-    PERSON_ID,
     PHOTO_ID,
-    PHOTOS_COUNT,
-    ROLE,
     SCORE,
     SHARPNESS,
-    SOURCE,
-    TAKEN_AT,
     YAW,
     matrix,
 )
 from transforms.verification import centred
+
+if TYPE_CHECKING:
+    from pipeline.group_in_files import Observer
 
 
 @dataclass(frozen=True)
@@ -105,11 +99,15 @@ def calibration(library: Library, embeddings: np.ndarray) -> Calibration:
     return shipped or learnt_from_library(embeddings, list(METHODS))
 
 
-def group_library(library: Library, *, method: str, seed: int, full: bool = False) -> GroupSummary:
+def group_library(
+    library: Library, *, method: str, seed: int, full: bool = False,
+    settings: SearchSettings | None = None, observe: Observer | None = None,
+) -> GroupSummary:  # fmt: skip
     """Writes a new revision of the library's people. The caller holds the lease.
 
     Where the revision before kept its graph and was made in the same way, only what new faces and new
-    corrections touch is grouped anew, unless `full`.
+    corrections touch is grouped anew, unless `full`. `settings` say with how much memory and how many
+    threads a large library is searched, which is always grouped in full; `observe` sees its graph.
 
     Raises LibraryError where nothing has been indexed.
     """
@@ -117,34 +115,41 @@ def group_library(library: Library, *, method: str, seed: int, full: bool = Fals
     finish_forgetting(library)
     if library.info().fingerprint is None:
         raise LibraryError(f"{library.path} holds no photos yet: albumen index ARCHIVE {library.path}")
-    columns = [FACE_ID, PHOTO_ID, FACE_SIZE, SCORE, YAW, SHARPNESS, EMBEDDING]
-    table = library.read_faces(columns)
-    embeddings = matrix(table[EMBEDDING])
-    known = _calibration(library, embeddings, table, method, full)
-    photo = (
-        np.unique(table[PHOTO_ID].to_numpy(), return_inverse=True)[1] if len(table) else np.zeros(0, np.int64)
-    )
+    table = library.read_faces([FACE_ID, PHOTO_ID, FACE_SIZE, SCORE, YAW, SHARPNESS])
+    id_column, photo = table[FACE_ID].combine_chunks(), photo_numbers(table)
     size, score, yaw, sharpness = (table[c].to_numpy() for c in (FACE_SIZE, SCORE, YAW, SHARPNESS))
-    faces = FaceSet(centred(embeddings, known.centre), photo, size, score, yaw, sharpness)
+    faces = FaceSet(np.zeros((len(table), 0), np.float32), photo, size, score, yaw, sharpness)
     limits = WeakLimits()
-    state, id_column = library.corrections_state(), table[FACE_ID].combine_chunks()
-    successors = Successors.of(library, id_column)
+    state, successors = library.corrections_state(), Successors.of(library, id_column)
     decisions = read_decisions(library, id_column, successors=successors)
     constraints = decisions.constraints
-    kept, frozen, before = (
-        (None, None, None) if full else _kept(library, id_column, successors, method, known)
-    )
-    result = regroup(
-        faces, constraints, method=method, seed=seed, limits=limits, line=known.thresholds[method],
-        kept=kept, frozen=frozen, changed=None if before is None else changed_faces(decisions, before),
-    )  # fmt: skip
+    if len(table) <= EXACT_FACES:
+        known, result = _grouped_in_memory(
+            library, id_column, faces, decisions, successors, method=method, seed=seed, limits=limits,
+            full=full,
+        )  # fmt: skip
+        search: dict[str, object] = {"exact": True}
+    else:
+        from pipeline.group_in_files import group_in_files  # Beam and compilers, for large libraries
+
+        in_files = group_in_files(
+            library, table[FACE_ID], faces.weak(limits), photo, method=method, seed=seed,
+            settings=settings or SearchSettings(seed=seed, threads=cores()), constraints=constraints,
+            calibrate=partial(calibration, library), observe=observe,
+        )  # fmt: skip
+        known, search = in_files.known, in_files.facts
+        result = Regrouped(in_files.assignment, None, in_files.frozen, FULL, len(table))
     found, threshold = result.found, result.frozen.threshold
     revision, past = library.next_revision(), Past.of(library, successors)
     face_ids = id_column.to_pylist()
     ids = continued_ids(face_ids, found.group, past)
     names, corrected_names, lost_names = given_names(ids, found.group, constraints, past)
-    ignored = ignored_ids(ids, found.group, constraints)
-    people = _people_table(library, table, found, ids, faces, names, ignored)
+    # The cover: large, sharp, looking at the camera, and surely this person.
+    beauty = np.minimum(size, 400) * np.cos(np.radians(yaw)) * found.confidence * score
+    people = people_table(
+        table[FACE_ID], found.group, ids, photo, taken_times(library, table[PHOTO_ID]), beauty, names,
+        ignored_ids(ids, found.group, constraints),
+    )  # fmt: skip
     seconds = time.monotonic() - started
     sizes = np.bincount(found.group[found.group >= 0]) if len(ids) else np.zeros(1, np.int64)
     summary = GroupSummary(
@@ -154,10 +159,11 @@ def group_library(library: Library, *, method: str, seed: int, full: bool = Fals
         problems=tuple(str(p) for p in decisions.problems), names_without_person=tuple(lost_names),
         kind=result.kind, regrouped=result.regrouped,
     )  # fmt: skip
-    write_graph(library, revision, result.graph)
+    if result.graph is not None:
+        write_graph(library, revision, result.graph)
     library.write_revision(
         revision,
-        assignments=_assignments_table(face_ids, found, ids, corrected(constraints, len(face_ids))),
+        assignments=assignments_table(table[FACE_ID], found, ids, corrected(constraints, len(face_ids))),
         people=people,
         grouping=_facts(library, summary, known, limits, seed)
         | {
@@ -166,6 +172,7 @@ def group_library(library: Library, *, method: str, seed: int, full: bool = Fals
             "effective_corrections": list(decisions.effective),
             "frozen": asdict(result.frozen),
             "faces_at_full": _faces_at_full(library, result, len(face_ids)),
+            "search": search,
         },
         gone=gone_people(past, ids),
         anchors=renewed_anchors(decisions, face_ids, found),
@@ -174,9 +181,25 @@ def group_library(library: Library, *, method: str, seed: int, full: bool = Fals
     return summary
 
 
-def _calibration(
-    library: Library, embeddings: np.ndarray, table: pa.Table, method: str, full: bool
-) -> Calibration:
+def _grouped_in_memory(
+    library: Library, face_ids: pa.Array, faces: FaceSet, decisions: Decisions, successors: Successors,
+    *, method: str, seed: int, limits: WeakLimits, full: bool,
+) -> tuple[Calibration, Regrouped]:  # fmt: skip
+    """Groups the faces, given without their vectors, from what the revision before kept."""
+    embeddings = matrix(library.read_faces([EMBEDDING])[EMBEDDING])
+    known = _calibration(library, embeddings, method, full)
+    kept, frozen, before = (None, None, None)
+    if not full:
+        kept, frozen, before = _kept(library, face_ids, successors, method, known)
+    changed = None if before is None else changed_faces(decisions, before)
+    result = regroup(
+        replace(faces, vectors=centred(embeddings, known.centre)), decisions.constraints, method=method,
+        seed=seed, limits=limits, line=known.thresholds[method], kept=kept, frozen=frozen, changed=changed,
+    )  # fmt: skip
+    return known, result
+
+
+def _calibration(library: Library, embeddings: np.ndarray, method: str, full: bool) -> Calibration:
     """As `calibration`, but what was learnt from the library itself holds until the next full grouping."""
     revision = library.current_revision()
     made = library.read_grouping(revision) if revision else {}
@@ -187,7 +210,7 @@ def _calibration(
     same = made.get("method") == method and made.get("fingerprint") == library.info().fingerprint
     if not same or not isinstance(frozen, dict) or not isinstance(line, dict):
         return found
-    if len(table) >= RENEWAL * float(str(made.get("faces_at_full", 0))):
+    if len(embeddings) >= RENEWAL * float(str(made.get("faces_at_full", 0))):
         return found
     return Calibration(np.array(centre, np.float32), {method: Line(**line)}, found.source)
 
@@ -215,53 +238,6 @@ def _kept(
     frozen, before = made["frozen"], made.get("effective_corrections")
     assert isinstance(frozen, dict) and isinstance(before, list)
     return kept, Frozen(**frozen), before
-
-
-def _assignments_table(
-    face_ids: list[str], found: Assignment, ids: list[str], source: np.ndarray
-) -> pa.Table:
-    people = [ids[g] if g >= 0 else None for g in found.group.tolist()]
-    data = {
-        FACE_ID: face_ids,
-        PERSON_ID: people,
-        CONFIDENCE: found.confidence.tolist(),
-        ROLE: found.role.tolist(),
-        SOURCE: source.tolist(),
-    }
-    return pa.table(data, schema=ASSIGNMENTS_SCHEMA)
-
-
-def _people_table(
-    library: Library, table: pa.Table, found: Assignment, ids: list[str], faces: FaceSet,
-    names: dict[str, str], ignored: set[str],
-) -> pa.Table:  # fmt: skip
-    """People, the largest first."""
-    photos = library.read_photos([PHOTO_ID, TAKEN_AT])
-    taken = dict(zip(photos[PHOTO_ID].to_pylist(), photos[TAKEN_AT].to_pylist(), strict=True))
-    photo_ids, face_ids = table[PHOTO_ID].to_pylist(), table[FACE_ID].to_pylist()
-    # The cover: large, sharp, looking at the camera, and surely this person.
-    beauty = np.minimum(faces.size, 400) * np.cos(np.radians(faces.yaw)) * found.confidence * faces.score
-    order = np.argsort(found.group, kind="stable")
-    bounds = np.searchsorted(found.group[order], np.arange(len(ids) + 1))
-    rows = []
-    for number, person in enumerate(ids):
-        members = order[bounds[number] : bounds[number + 1]]
-        shown = {photo_ids[m] for m in members}
-        times = [t for t in (taken.get(p) for p in shown) if t is not None]
-        rows.append(
-            {
-                PERSON_ID: person,
-                NAME: names.get(person),
-                FACES: len(members),
-                PHOTOS_COUNT: len(shown),
-                FIRST_TAKEN: min(times, default=None),
-                LAST_TAKEN: max(times, default=None),
-                COVER: face_ids[members[int(np.argmax(beauty[members]))]],
-                IGNORED: person in ignored,
-            }
-        )
-    rows.sort(key=lambda row: (-row[FACES], row[PERSON_ID]))
-    return pa.Table.from_pylist(rows, schema=PEOPLE_SCHEMA)
 
 
 def _facts(

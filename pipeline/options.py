@@ -49,11 +49,15 @@ def default_workers(device: str) -> int:
         import torch
 
         return max(1, torch.cuda.device_count())
+    return max(1, min(cores(), psutil.virtual_memory().available // WORKER_BYTES))
+
+
+def cores() -> int:
+    """How many cores this process may use."""
     try:
-        cores = len(os.sched_getaffinity(0))
+        return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS
-        cores = os.cpu_count() or 1
-    return max(1, min(cores, psutil.virtual_memory().available // WORKER_BYTES))
+        return os.cpu_count() or 1
 
 
 def parse_until(text: str, now: datetime) -> float:

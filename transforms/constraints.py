@@ -80,6 +80,14 @@ class Constraints:
             _pairs_within(self.same_photo, rows),
         )
 
+    def among(self, rows: np.ndarray) -> Constraints:
+        """The ties and pairs of the faces int64[n] `rows` (ascending) alone, by their row among all faces."""
+        ties = (replace(t, faces=np.intersect1d(t.faces, rows)) for t in self.ties)
+        return Constraints(
+            ties=tuple(t for t in ties if len(t.faces)),
+            apart=self.apart[np.isin(self.apart, rows).all(axis=1)],
+        )
+
 
 def _place(faces: np.ndarray, rows: np.ndarray) -> np.ndarray:
     place = np.searchsorted(rows, faces)

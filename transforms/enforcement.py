@@ -29,22 +29,38 @@ _ROUNDS = 10
 
 def guided(graph: NeighbourGraph, constraints: Constraints, rows: np.ndarray) -> NeighbourGraph:
     """The neighbour graph of the faces int64[n] `rows`, with tied faces joined and others parted."""
-    local = constraints.within(rows)
-    if not local.ties and not len(local.apart):
+    return guided_by(graph, constraints.within(rows))
+
+
+def guided_by(graph: NeighbourGraph, constraints: Constraints) -> NeighbourGraph:
+    """As `guided`, with constraints on the graph's own faces."""
+    if not constraints.ties and not len(constraints.apart):
         return graph
-    between = [_ring(t.faces) for t in local.ties if len(t.faces) > 1]
-    left = np.concatenate([graph.left, *(b[0] for b in between)]).astype(np.int32)
-    right = np.concatenate([graph.right, *(b[1] for b in between)]).astype(np.int32)
-    added = len(left) - len(graph.left)
-    similarity = np.concatenate([graph.similarity, np.ones(added, np.float32)])
-    key = np.minimum(left, right).astype(np.int64) * graph.faces + np.maximum(left, right)
-    # Of an edge that is there twice the last counts: the user's.
-    _, last = np.unique(key[::-1], return_index=True)
-    chosen = np.sort(len(key) - 1 - last)
-    parted = local.apart[:, 0] * graph.faces + local.apart[:, 1]
-    chosen = chosen[~np.isin(key[chosen], parted)]
-    small, large = np.minimum(left, right), np.maximum(left, right)
-    return NeighbourGraph(graph.faces, small[chosen], large[chosen], similarity[chosen])
+    between = [_ring(t.faces) for t in constraints.ties if len(t.faces) > 1]
+    empty = np.zeros(0, np.int64)
+    tied = _keys(
+        np.concatenate([empty, *(b[0] for b in between)]),
+        np.concatenate([empty, *(b[1] for b in between)]), graph.faces,
+    )  # fmt: skip
+    parted = _keys(constraints.apart[:, 0], constraints.apart[:, 1], graph.faces)
+    tied = np.setdiff1d(tied, parted)
+    # The graph may have a hundred million edges: only those between faces that are spoken of are compared.
+    spoken_of = np.zeros(graph.faces, bool)
+    spoken_of[constraints.faces] = True
+    concerned = np.flatnonzero(spoken_of[graph.left] & spoken_of[graph.right])
+    keys = _keys(graph.left[concerned], graph.right[concerned], graph.faces)
+    kept = np.ones(len(graph.left), bool)
+    kept[concerned[np.isin(keys, tied) | np.isin(keys, parted)]] = False
+    return NeighbourGraph(
+        graph.faces,
+        np.concatenate([graph.left[kept], (tied // graph.faces).astype(np.int32)]),
+        np.concatenate([graph.right[kept], (tied % graph.faces).astype(np.int32)]),
+        np.concatenate([graph.similarity[kept], np.ones(len(tied), np.float32)]),
+    )
+
+
+def _keys(left: np.ndarray, right: np.ndarray, faces: int) -> np.ndarray:
+    return np.minimum(left, right).astype(np.int64) * faces + np.maximum(left, right)
 
 
 def _ring(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

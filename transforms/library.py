@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 from transforms import storage
 from transforms.decision_files import ANCHORS, CORRECTIONS, GONE, DecisionFiles
 from transforms.records import OK, FaceRow, PhotoRow
-from transforms.table_files import LibraryError, write_table
+from transforms.table_files import LibraryError, iter_table, write_table
 from transforms.table_files import read_table as _read
 from transforms.tables import (
     ASSIGNMENTS_SCHEMA,
@@ -315,11 +315,16 @@ class Library(DecisionFiles):
         table = pa.concat_tables(parts)
         return table.take(pc.sort_indices(table[FACE_ID])).select(list(columns))
 
-    def iter_faces(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The faces of `read_faces`, file by file, for what must not hold them all."""
+    def iter_faces(self, columns: Sequence[str], *, rows: int = 16_384) -> Iterator[pa.Table]:
+        """The faces of `read_faces`, each once, at most `rows` at a time, in the order of chunks."""
+        fingerprint = self.info().fingerprint
         for name, keep in self.face_rows():
-            table = self._read_face_columns(name, list(columns))
-            yield table if keep is None else table.filter(pa.array(keep))
+            assert fingerprint is not None
+            start = 0
+            for table in iter_table(self._face_path(fingerprint, name), list(columns), rows=rows):
+                part = None if keep is None else keep[start : start + len(table)]
+                start += len(table)
+                yield table if part is None else table.filter(pa.array(part))
 
     def face_rows(self) -> Iterator[tuple[str, np.ndarray | None]]:
         """Which rows of each chunk's faces count: (chunk, bool[n]), or None for all of them.

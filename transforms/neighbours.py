@@ -1,4 +1,4 @@
-"""The neighbour graph: for every face its most similar others, exactly, by blocked matrix products."""
+"""The neighbour graph: for every face its most similar others."""
 
 from __future__ import annotations
 
@@ -45,20 +45,28 @@ def nearest(queries: np.ndarray, base: np.ndarray, k: int) -> tuple[np.ndarray, 
     return indices, similarities
 
 
-def neighbour_graph(vectors: np.ndarray, *, k: int, least: float) -> NeighbourGraph:
+def neighbour_graph(vectors: np.ndarray, *, k: int, least: float, threads: int = 1) -> NeighbourGraph:
     """Connects every face to its `k` most similar others with a cosine of at least `least`.
 
-    `vectors` float32[n, d] of unit length. An edge that both ends name occurs once.
+    `vectors` float32[n, d] of unit length. An edge that both ends name occurs once, in order of both
+    ends. All pairs are compared: fit for up to some 200,000 faces; see `large_neighbours` for more.
     """
-    count = len(vectors)
-    indices, similarities = nearest(vectors, vectors, k + 1)
-    source = np.repeat(np.arange(count, dtype=np.int32), indices.shape[1])
-    target, similarity = indices.ravel(), similarities.ravel()
-    keep = (target != source) & (similarity >= least)
-    left, right = np.minimum(source, target)[keep], np.maximum(source, target)[keep]
-    key = left.astype(np.int64) * count + right
-    _, first = np.unique(key, return_index=True)
-    return NeighbourGraph(count, left[first], right[first], similarity[keep][first])
+    from transforms.blocked_search import search
+
+    found = search(vectors, k, least=least, threads=threads)
+    left, right = np.minimum(found.face, found.other), np.maximum(found.face, found.other)
+    kept = edge_order(left, right)
+    return NeighbourGraph(len(vectors), left[kept], right[kept], found.similarity[kept])
+
+
+def edge_order(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """int64[m]: where each different edge stands once, in order of int32 `left`, then `right`."""
+    key = left.astype(np.int64) << 32 | right
+    order = np.argsort(key)
+    key = key[order]
+    new = np.ones(len(key), bool)
+    new[1:] = key[1:] != key[:-1]
+    return order[new]
 
 
 def graph_within(graph: NeighbourGraph, rows: np.ndarray) -> NeighbourGraph:

@@ -28,10 +28,11 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Regrouped:
-    """A grouping, what it hands on, which `kind` it was and how many faces it `regrouped`."""
+    """A grouping, what it hands on, which `kind` it was and how many faces it `regrouped`; `graph` is None
+    where it is too large to be kept."""
 
     found: Assignment
-    graph: NeighbourGraph
+    graph: NeighbourGraph | None
     frozen: Frozen
     kind: str
     regrouped: int

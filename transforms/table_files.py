@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.tables import dictionary_columns
+
+_DAMAGED = "{path} can't be read ({error}): restore it from a backup or remove it, and index again"
 
 
 class LibraryError(Exception):
@@ -31,5 +34,15 @@ def read_table(path: str, columns: list[str] | None = None) -> pa.Table:
     except (pa.ArrowInvalid, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise LibraryError(f"{path} can't be read ({error}): restore it from a backup or remove it, "
-                           "and index again") from error  # fmt: skip
+        raise LibraryError(_DAMAGED.format(path=path, error=error)) from error
+
+
+def iter_table(path: str, columns: list[str], *, rows: int) -> Iterator[pa.Table]:
+    """Columns of a table, at most `rows` rows at a time. Raises LibraryError where the file is damaged."""
+    try:
+        with storage.open_input(path) as file:
+            data = file if not storage.is_url(path) else io.BytesIO(file.read())
+            for batch in pq.ParquetFile(data).iter_batches(batch_size=rows, columns=columns):
+                yield pa.Table.from_batches([batch])
+    except pa.ArrowInvalid as error:
+        raise LibraryError(_DAMAGED.format(path=path, error=error)) from error

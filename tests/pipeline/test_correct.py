@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from pipeline import group
 from pipeline.cli import main
 from pipeline.correct import correct, review
 from pipeline.evaluate_corrections import corrections
@@ -66,6 +67,25 @@ def person_of(grown: GrownLibrary, number: int) -> str:
 
 def regroup(grown: GrownLibrary, method: str = "default"):
     return group_library(grown.library, method=method, seed=0)
+
+
+def test_a_library_too_large_to_be_grouped_in_memory_keeps_corrections_too(
+    grown: GrownLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "EXACT_FACES", 10)
+    anna, stranger = person_of(grown, 0), grown.face("album/0001.jpg")
+    correct(grown.library, "name", [anna], name="Anna")
+    correct(grown.library, "merge", [anna, person_of(grown, 2)])
+    correct(grown.library, "not-a-face", [stranger])
+    made = regroup(grown)
+    assert made.regrouped == 60 and made.problems == ()
+    found = assigned(grown.library)
+    assert people(grown.library)[anna][NAMES] == "Anna" and people(grown.library)[anna][FACES] == 20
+    assert person_of(grown, 2) == anna and found[stranger] is None
+    grown.add([0])
+    monkeypatch.undo()
+    regroup(grown)
+    assert person_of(grown, 60) == anna and assigned(grown.library)[stranger] is None
 
 
 def test_a_name_stays_through_regrouping_new_photos_and_another_method(grown: GrownLibrary) -> None:

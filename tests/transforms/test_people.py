@@ -73,7 +73,7 @@ def test_a_library_without_people_can_be_grouped(method: str, weak: bool) -> Non
         assert found.group.tolist() == [-1] * count and found.confidence.tolist() == [0] * count
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), noise=st.floats(0.05, 0.9), method=st.sampled_from(METHODS))
 def test_two_faces_of_a_photo_are_two_people_unless_they_are_the_same_picture(
     seed: int, noise: float, method: str

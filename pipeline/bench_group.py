@@ -1,0 +1,237 @@
+"""``albumen bench group``: what grouping costs, and what it finds, from ten thousand faces to millions.
+
+Each size is a synthetic library, written and grouped as any library by processes of their own, so that
+memory is that of grouping alone.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from models.calibration import shipped_calibration
+from models.embedder import FACENET_CASIA, embedder_spec
+from models.face_statistics import shipped_statistics
+from pipeline.search_neighbours import SearchSettings
+from transforms import storage
+from transforms.clustering_scores import clustering_scores
+from transforms.library import Library
+from transforms.neighbours import NeighbourGraph
+from transforms.people import NEIGHBOURS
+from transforms.synthetic_faces import SyntheticPeople
+from transforms.synthetic_library import write_synthetic_library
+from transforms.tables import PERSON_ID
+from transforms.vector_file import VectorFile
+
+_LARGEST = 20_000
+_QUERIES = 1_000
+_NAME = "grouping_scale"
+
+
+def bench(
+    sizes: list[int], out: str, *, work: str | None, method: str, settings: SearchSettings
+) -> tuple[list[str], dict[str, object]]:
+    """Groups a synthetic library of each size; adds what it measured to the tables in the folder `out`."""
+    lines, rows = [], []
+    for faces in sizes:
+        with tempfile.TemporaryDirectory(prefix="albumen-bench-", dir=work) as folder:
+            _in_process(_write, folder, faces, settings.seed)
+            row = _in_process(_group, folder, method, settings)
+            row = {"faces": faces, **row, **_scores(folder)}
+        rows.append(row)
+        lines.append(_described(row))
+        _record(row, out)
+    return [*lines, f"written to {storage.join(out, _NAME)}.md and .json"], {"rows": rows}
+
+
+def _in_process(function: Callable, *args) -> dict:
+    """Runs `function` in a fresh process and returns what it does. Raises RuntimeError where it fails."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(sender, function, args))
+    process.start()
+    sender.close()
+    try:
+        found = receiver.recv()
+    except EOFError as error:
+        process.join()
+        raise RuntimeError(f"{function.__name__} ended with exit code {process.exitcode}") from error
+    process.join()
+    return found
+
+
+def _send(sender, function: Callable, args: tuple) -> None:
+    sender.send(function(*args))
+
+
+def _write(folder: str, faces: int, seed: int) -> dict:
+    embedder = embedder_spec(FACENET_CASIA).describe()
+    known = shipped_calibration(embedder)
+    assert known is not None
+    truth = write_synthetic_library(
+        storage.join(folder, "library"), shipped_statistics(), centre=known.centre, embedder=embedder,
+        faces=faces, seed=seed, people=SyntheticPeople(largest=min(_LARGEST, faces // 10)),
+    )  # fmt: skip
+    np.save(storage.join(folder, "person.npy"), truth.person.astype(np.int32))
+    return {}
+
+
+def _group(folder: str, method: str, settings: SearchSettings) -> dict:
+    """Groups the library, watching this process's memory."""
+    import torch
+
+    from pipeline.group import group_library
+
+    torch.set_num_threads(settings.threads)
+    person = np.load(storage.join(folder, "person.npy"))
+    observed: dict[str, float] = {}
+
+    def observe(vectors: VectorFile, graph: NeighbourGraph) -> None:
+        started = time.monotonic()
+        # Faces above the level at which they attach: all that the graph was asked for.
+        least = float(np.min(graph.similarity)) if len(graph.similarity) else 1.0
+        observed["recall"] = neighbour_recall(vectors, graph, person, least=least)
+        observed["seconds"] = time.monotonic() - started
+
+    library = Library.open(storage.join(folder, "library"))
+    with _MemoryWatch() as watch:
+        started = time.monotonic()
+        summary = group_library(
+            library, method=method, seed=settings.seed, settings=settings, observe=observe
+        )
+        seconds = time.monotonic() - started - observed.get("seconds", 0.0)
+    search = library.read_grouping(summary.revision).get("search")
+    return {
+        "seconds": round(seconds, 1),
+        "anonymous_mb": round(watch.peak[0] / 1e6),
+        "resident_mb": round(watch.peak[1] / 1e6),
+        "people": summary.people,
+        "ungrouped": summary.ungrouped,
+        "largest": summary.largest,
+        "neighbour_recall": observed.get("recall"),
+        "search": search,
+        "threads": settings.threads,
+    }
+
+
+def neighbour_recall(
+    vectors: VectorFile, graph: NeighbourGraph, person: np.ndarray, *, least: float, seed: int = 0
+) -> float:
+    """Of the nearest 80 others at or above `least` that show the same person, the share that the graph
+    joins to the face, over a sample of faces; found anew by comparing the sample with all faces."""
+    from transforms.blocked_search import strongest
+
+    generator = np.random.default_rng(seed)
+    queries = np.sort(generator.choice(len(vectors), min(_QUERIES, len(vectors)), replace=False))
+    table = vectors.take(queries)
+    query, other, similarity = [], [], []
+    for start, stop in vectors.slices():
+        scores = vectors.read(start, stop) @ table.T
+        row, column = np.nonzero(scores >= least)
+        query.append(queries[column].astype(np.int32))
+        other.append((row + start).astype(np.int32))
+        similarity.append(scores[row, column])
+    face, near, alike = (np.concatenate(x) for x in (query, other, similarity))
+    others = face != near
+    found = strongest(face[others], near[others], alike[others], k=NEIGHBOURS, least=least)
+    same = person[found.face] == person[found.other]
+    key = _keys(found.face[same], found.other[same], len(vectors))
+    sampled = np.zeros(len(vectors), bool)
+    sampled[queries] = True
+    held = []
+    for start in range(0, len(graph.left), 8_000_000):
+        left, right = graph.left[start : start + 8_000_000], graph.right[start : start + 8_000_000]
+        chosen = sampled[left] | sampled[right]
+        held.append(_keys(left[chosen], right[chosen], len(vectors)))
+    return float(np.isin(key, np.concatenate(held)).mean()) if len(key) else 1.0
+
+
+def _keys(left: np.ndarray, right: np.ndarray, faces: int) -> np.ndarray:
+    return np.minimum(left, right).astype(np.int64) * faces + np.maximum(left, right)
+
+
+class _MemoryWatch:
+    """Reads this process's memory five times a second, in a thread: `peak` (bytes of its own, bytes
+    resident with the pages of files, which the system takes back when it needs them)."""
+
+    def __init__(self) -> None:
+        self.peak = (0, 0)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> _MemoryWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        process = psutil.Process()
+        while not self._ended.wait(0.2):
+            used = process.memory_info()
+            own = used.rss - getattr(used, "shared", 0)
+            self.peak = (max(self.peak[0], own), max(self.peak[1], used.rss))
+
+
+def _scores(folder: str) -> dict[str, float]:
+    library = Library.open(storage.join(folder, "library"))
+    revision = library.current_revision()
+    assert revision is not None
+    person = np.load(storage.join(folder, "person.npy"))
+    coded = library.read_assignments(revision)[PERSON_ID].combine_chunks().dictionary_encode().indices
+    group = coded.fill_null(-1).to_numpy().astype(np.int64)
+    alone = group < 0
+    group[alone] = -1 - np.arange(int(alone.sum()))
+    found = clustering_scores(person, group)
+    return {"bcubed_f": round(found.bcubed_f, 4), "bcubed_precision": round(found.bcubed_precision, 4)}
+
+
+def _described(row: dict) -> str:
+    recall = row["neighbour_recall"]
+    return (
+        f"{row['faces']:,} faces: {row['seconds']:.0f} s, {row['anonymous_mb']:,} MB of its own memory "
+        f"({row['resident_mb']:,} MB with pages of files); {row['people']:,} people, "
+        f"same-person neighbour recall {'exact' if recall is None else f'{recall:.4f}'}, "
+        f"BCubed F {row['bcubed_f']:.4f}"
+    )
+
+
+def _record(row: dict, out: str) -> None:
+    """Puts the row in the place of an earlier one of its size."""
+    path = Path(out, f"{_NAME}.json")
+    rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    rows = sorted([r for r in rows if r["faces"] != row["faces"]] + [row], key=lambda r: r["faces"])
+    storage.write_bytes(str(path), (json.dumps(rows, indent=1) + "\n").encode())
+    text = [
+        "# Grouping from ten thousand faces to millions",
+        "",
+        "`albumen bench group` on synthetic libraries (synthetic_faces.svg shows how they compare with LFW).",
+        "Time is that of `albumen group` with the index given: reading, neighbours, people, writing.",
+        "Own memory is what the process needs; pages of files come besides while the system has room.",
+        "Recall is the share of a face's nearest 80 same-person neighbours that the graph holds, over "
+        f"{_QUERIES:,} faces.",
+        "",
+        "| faces | threads | seconds | of these neighbours | own memory MB | with files MB | recall | edges "
+        "| people | BCubed F (precision) |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for r in rows:
+        search = r["search"] or {}
+        parts = search.get("seconds", {})
+        recall = "exact" if r["neighbour_recall"] is None else f"{r['neighbour_recall']:.4f}"
+        text.append(
+            f"| {r['faces']:,} | {r['threads']} | {r['seconds']:.0f} | {parts.get('neighbours', '')} "
+            f"| {r['anonymous_mb']:,} | {r['resident_mb']:,} | {recall} | {search.get('edges', 0):,} "
+            f"| {r['people']:,} | {r['bcubed_f']:.4f} ({r['bcubed_precision']:.4f}) |"
+        )
+    storage.write_bytes(str(Path(out, f"{_NAME}.md")), ("\n".join(text) + "\n").encode())

@@ -1,0 +1,102 @@
+"""The neighbour graph of a library of any size: all pairs where that is quick, else cells on Beam."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from transforms.cells import plan_cells, sample_size
+from transforms.compact_vectors import learn_compact_form
+from transforms.neighbours import NeighbourGraph, neighbour_graph
+from transforms.vector_file import VectorFile
+
+# All pairs of this many faces take some minutes; cells lose a few neighbours in a hundred.
+EXACT_FACES = 200_000
+_BYTES_A_THREAD = 400_000_000
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How to search: `memory` bytes and `threads` to use, at most `most` faces a cell, each face in
+    `probes` cells; `compact` searches on 128 bytes a face; `beam_options` name another engine."""
+
+    memory: int = 4_000_000_000
+    threads: int = 1
+    most: int = 20_000
+    probes: int = 4
+    compact: bool = False
+    seed: int = 0
+    beam_options: tuple[str, ...] = ()
+
+    def running_threads(self) -> int:
+        """As many threads as were asked for and memory allows."""
+        return max(1, min(self.threads, self.memory // _BYTES_A_THREAD))
+
+    def band(self, k: int) -> int:
+        """How many faces may be merged at a time: edges of four cells, and what sorting them takes."""
+        return max(10_000, self.memory // 2 // (k * 4 * 40))
+
+
+def search_neighbours(
+    vectors: VectorFile,
+    work: str,
+    *,
+    k: int,
+    least: float,
+    settings: SearchSettings = SearchSettings(),
+    exact_faces: int = EXACT_FACES,
+) -> NeighbourGraph:
+    """Connects every face to its `k` most similar others with a cosine of at least `least`.
+
+    Beyond `exact_faces` the arrays of the graph lie in files in the folder `work`, which is local, or
+    on storage that the workers of the engine share.
+    """
+    if len(vectors) <= exact_faces:
+        table = vectors.read(0, len(vectors))
+        return neighbour_graph(table, k=k, least=least, threads=settings.running_threads())
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from pipeline.graph import LOCAL_RUNNER
+    from transforms.large_neighbours import SearchPlan, build
+
+    size = sample_size(len(vectors), most=settings.most, probes=settings.probes)
+    rows = np.unique(np.linspace(0, len(vectors) - 1, size).astype(np.int64))
+    sample = vectors.take(rows)
+    centres = plan_cells(
+        sample, faces=len(vectors), most=settings.most, probes=settings.probes, seed=settings.seed
+    )
+    plan = SearchPlan(
+        vectors=vectors, work=work, centres=centres, probes=settings.probes, k=k, least=least,
+        most=settings.most, band=settings.band(k), threads=settings.running_threads(),
+        compact=learn_compact_form(sample) if settings.compact else None,
+    )  # fmt: skip
+    options: Sequence[str] = settings.beam_options or LOCAL_RUNNER
+    with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+        build(pipeline, plan)
+    return _in_files(work, len(vectors))
+
+
+def _in_files(work: str, faces: int) -> NeighbourGraph:
+    """The edges that a search left in its work folder, as one graph over files."""
+    from transforms.large_neighbours import edge_parts, read_edges
+
+    parts = edge_parts(work)
+    names = {"face": np.int32, "other": np.int32, "similarity": np.float32}
+    total = sum(part.count for part in parts)
+    if not total:
+        return NeighbourGraph(faces, *(np.zeros(0, kind) for kind in names.values()))
+    whole = {
+        name: np.memmap(os.path.join(work, f"graph-{name}"), kind, "w+", shape=(total,))
+        for name, kind in names.items()
+    }
+    start = 0
+    for part in parts:
+        edges = read_edges(part)
+        for name, column in whole.items():
+            column[start : start + part.count] = edges[name]
+        start += part.count
+    return NeighbourGraph(faces, *whole.values())

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.calibration import shipped_calibration
+from models.embedder import embedder_spec
+from models.face_statistics import shipped_statistics
+from pipeline import group
+from pipeline.bench_group import neighbour_recall
+from pipeline.search_neighbours import SearchSettings, search_neighbours
+from transforms.clustering_scores import clustering_scores
+from transforms.library import Library
+from transforms.neighbours import neighbour_graph
+from transforms.synthetic_faces import SyntheticPeople, synthetic_faces
+from transforms.synthetic_library import write_synthetic_library
+from transforms.tables import FACE_ID, FACES, PERSON_ID
+from transforms.vector_file import VectorFile, write_vectors
+
+SETTINGS = SearchSettings(most=600, probes=3)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> tuple[VectorFile, np.ndarray, np.ndarray]:
+    parts = list(
+        synthetic_faces(shipped_statistics(), faces=3000, seed=1, people=SyntheticPeople(largest=300))
+    )
+    vectors = np.concatenate([p.vectors for p in parts])
+    order = np.random.default_rng(0).permutation(len(vectors))
+    path = str(tmp_path_factory.mktemp("vectors") / "vectors")
+    file = write_vectors(
+        path, len(vectors), 512, [(order[:1000], vectors[:1000]), (order[1000:], vectors[1000:])]
+    )
+    stored = np.empty_like(vectors)
+    stored[order] = vectors
+    person = np.empty(len(vectors), np.int64)
+    person[order] = np.concatenate([p.person for p in parts])
+    return file, stored, person
+
+
+def test_a_file_of_vectors_gives_back_any_rows_in_any_order(faces) -> None:
+    file, vectors, _ = faces
+    rows = np.random.default_rng(2).integers(len(vectors), size=500)
+    np.testing.assert_array_equal(file.take(rows), vectors[rows])
+    np.testing.assert_array_equal(file.read(10, 700), vectors[10:700])
+    assert file.take(np.zeros(0, np.int64)).shape == (0, 512)
+    assert file.slices(1400) == [(0, 1400), (1400, 2800), (2800, 3000)]
+
+
+@pytest.mark.parametrize("change", [{}, {"compact": True}, {"threads": 3}, {"memory": 10_000_000}])
+def test_cells_find_nearly_all_that_comparing_all_finds_and_nothing_else(faces, tmp_path, change) -> None:
+    file, vectors, person = faces
+    exact = neighbour_graph(vectors, k=80, least=0.6)
+    settings = dataclasses.replace(SETTINGS, **change)
+    found = search_neighbours(file, str(tmp_path), k=80, least=0.6, settings=settings, exact_faces=0)
+    assert (found.left < found.right).all() and (found.similarity >= 0.6).all()
+    key, expected = (g.left.astype(np.int64) * 3000 + g.right for g in (found, exact))
+    assert (np.diff(key) > 0).all()
+    alike = np.einsum("ij,ij->i", vectors[found.left], vectors[found.right])
+    np.testing.assert_allclose(found.similarity, alike, atol=1e-5)
+    assert np.isin(expected, key).mean() > 0.93
+    assert neighbour_recall(file, found, person, least=0.6) > 0.93
+    assert neighbour_recall(file, exact, person, least=0.6) > 0.999
+
+
+def test_the_graph_does_not_depend_on_threads_or_on_what_is_merged_at_a_time(faces, tmp_path) -> None:
+    found = []
+    for number, change in enumerate(({}, {"threads": 2}, {"threads": 3, "memory": 10_000_000})):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        settings = dataclasses.replace(SETTINGS, **change)
+        found.append(
+            search_neighbours(faces[0], str(folder), k=80, least=0.6, settings=settings, exact_faces=0)
+        )
+    for other in found[1:]:
+        for name in ("left", "right", "similarity"):
+            np.testing.assert_array_equal(getattr(found[0], name), getattr(other, name))
+
+
+def test_a_library_grouped_in_files_has_the_people_that_it_has_when_grouped_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = embedder_spec("facenet-casia").describe()
+    known = shipped_calibration(embedder)
+    assert known is not None
+    path = str(tmp_path / "library")
+    truth = write_synthetic_library(
+        path, shipped_statistics(), centre=known.centre, embedder=embedder, faces=2000, seed=2,
+        people=SyntheticPeople(largest=60), slice_faces=700,
+    )  # fmt: skip
+    library = Library.open(path)
+    scores, tables = [], []
+    for exact_faces in (10_000, 100, 100):
+        monkeypatch.setattr(group, "EXACT_FACES", exact_faces)
+        threads = 1 + len(scores)
+        summary = group.group_library(
+            library, method="default", seed=0, settings=dataclasses.replace(SETTINGS, threads=threads)
+        )
+        table = library.read_assignments(summary.revision)
+        tables.append(table)
+        ids = [p or f"alone {i}" for i, p in enumerate(table[PERSON_ID].to_pylist())]
+        scores.append(clustering_scores(truth.person, np.unique(ids, return_inverse=True)[1]))
+        assert sum(library.read_people(summary.revision)[FACES].to_pylist()) == 2000 - summary.ungrouped
+    assert scores[0].bcubed_precision > 0.97 and scores[0].bcubed_recall > 0.8
+    assert abs(scores[1].bcubed_f - scores[0].bcubed_f) < 0.01
+    assert tables[1].equals(tables[2])
+    assert tables[0][FACE_ID].equals(tables[1][FACE_ID])
+    assert not [name for name in (tmp_path / "library").iterdir() if name.name.startswith("work-")]

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.transforms.test_neighbours import unit_vectors
+from transforms import blocked_search
+from transforms.blocked_search import search, strongest
+
+
+def people_vectors(people: int, each: int, *, seed: int = 0, spread: float = 0.5) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    middle = generator.normal(size=(people, 16))
+    vectors = np.repeat(middle, each, axis=0) + spread * generator.normal(size=(people * each, 16))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def brute_force(vectors: np.ndarray, k: int, least: float) -> list[list[int]]:
+    alike = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
+    np.fill_diagonal(alike, -3)
+    nearest = np.argsort(-alike, axis=1, kind="stable")[:, :k]
+    return [[int(o) for o in row if alike[face, o] >= least] for face, row in enumerate(nearest)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    count=st.integers(0, 60),
+    k=st.integers(1, 70),
+    least=st.floats(-1, 0.95),
+    sides=st.sampled_from([(7, 21), (16, 16), (1024, 4096)]),
+    threads=st.sampled_from([1, 3]),
+)
+def test_the_search_in_float32_finds_what_comparing_all_pairs_finds(
+    count: int, k: int, least: float, sides: tuple[int, int], threads: int
+) -> None:
+    vectors = unit_vectors(count)
+    alike = vectors @ vectors.T
+    if np.abs(alike - least).min(initial=1) < 1e-5:
+        return  # rounding decides
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocked_search, "_ROWS", sides[0])
+        patch.setattr(blocked_search, "_COLUMNS", sides[1])
+        found = search(vectors, k, least=least, threads=threads, bfloat16=False)
+    lists = [found.other[found.face == face].tolist() for face in range(count)]
+    assert lists == brute_force(vectors, k, least)
+    np.testing.assert_allclose(found.similarity, alike[found.face, found.other], atol=1e-6)
+
+
+@pytest.mark.parametrize("k", [5, 40])
+def test_bfloat16_finds_the_same_but_for_near_ties_with_similarities_of_full_precision(k: int) -> None:
+    vectors = people_vectors(20, 30)
+    exact = search(vectors, k, least=0.5, bfloat16=False)
+    fast = search(vectors, k, least=0.5, bfloat16=True)
+    alike = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
+    np.testing.assert_allclose(fast.similarity, alike[fast.face, fast.other], atol=1e-6)
+    pairs = [set(zip(f.face.tolist(), f.other.tolist(), strict=True)) for f in (exact, fast)]
+    assert len(pairs[0] & pairs[1]) >= 0.995 * len(pairs[0])
+    for face, other in pairs[0] - pairs[1]:
+        worst = fast.similarity[fast.face == face].min()
+        assert alike[face, other] <= worst + 0.006
+
+
+def test_threads_and_copies_of_a_face_change_nothing() -> None:
+    vectors = np.repeat(people_vectors(4, 10), 3, axis=0)
+    first = search(vectors, 6, least=0.3)
+    for threads in (2, 5):
+        again = search(vectors, 6, least=0.3, threads=threads)
+        for name in ("face", "other", "similarity"):
+            np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+    # Of equals the first by number is kept, and nobody is their own neighbour.
+    assert first.other[first.face == 5][:2].tolist() == [3, 4]
+
+
+@given(seed=st.integers(0, 1000), k=st.integers(1, 6), cut=st.integers(0, 40))
+def test_merging_parts_finds_what_the_whole_does_whatever_comes_twice(seed: int, k: int, cut: int) -> None:
+    generator = np.random.default_rng(seed)
+    alike = generator.random((8, 8)).astype(np.float32).round(1)
+    face, other = (x.astype(np.int32) for x in np.nonzero(~np.eye(8, dtype=bool)))
+    whole = strongest(face, other, alike[face, other], k=k, least=0.3)
+    order = generator.permutation(np.concatenate([np.arange(len(face)), np.arange(min(cut, len(face)))]))
+    part = strongest(face[order], other[order], alike[face, other][order], k=k, least=0.3)
+    for name in ("face", "other", "similarity"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(part, name))
+    counts = np.bincount(whole.face, minlength=8)
+    expected = np.minimum(((alike >= np.float32(0.3)) & ~np.eye(8, dtype=bool)).sum(axis=1), k)
+    np.testing.assert_array_equal(counts, expected)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.transforms.test_blocked_search import people_vectors
+from transforms.blocked_search import search
+from transforms.cell_search import BURST, collapse_bursts, search_cell
+from transforms.cells import nearest_cells, plan_cells, sample_size
+from transforms.compact_vectors import learn_compact_form
+
+
+def bursts(people: int, each: int, shots: int) -> np.ndarray:
+    moments = people_vectors(people, each)
+    generator = np.random.default_rng(1)
+    vectors = np.repeat(moments, shots, axis=0)
+    vectors = vectors + 0.02 * generator.normal(size=vectors.shape)
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_a_face_stands_for_near_identical_ones_alone() -> None:
+    vectors = bursts(3, 10, 8)
+    leader = collapse_bursts(vectors, most=40)
+    leaders = np.flatnonzero(leader == np.arange(len(vectors)))
+    assert len(leaders) <= 60 < len(vectors)
+    assert (leader[leader] == leader).all()
+    assert (np.einsum("ij,ij->i", vectors, vectors[leader]) >= BURST - 1e-6).all()
+
+
+def test_a_cell_that_is_not_too_full_is_searched_completely() -> None:
+    vectors = people_vectors(5, 20)
+    found, exact = search_cell(vectors, 10, least=0.4, most=100), search(vectors, 10, least=0.4)
+    np.testing.assert_array_equal(found.face, exact.face)
+    np.testing.assert_array_equal(found.other, exact.other)
+
+
+@pytest.mark.parametrize("most", [60, 200])
+def test_a_cell_too_full_of_bursts_keeps_nearly_every_face_joined_to_its_person(most: int) -> None:
+    vectors = bursts(3, 20, 10)
+    person = np.repeat(np.arange(3), 200)
+    found = search_cell(vectors, 20, least=0.5, most=most)
+    exact = search(vectors, 20, least=0.5)
+    alike = np.einsum("ij,ij->i", vectors[found.face], vectors[found.other])
+    np.testing.assert_allclose(found.similarity, alike, atol=1e-5)
+    assert (found.similarity >= 0.5).all() and np.bincount(found.face).max() <= 20
+    has = [np.unique(f.face[person[f.face] == person[f.other]]) for f in (found, exact)]
+    assert len(has[0]) >= 0.99 * len(has[1])
+
+
+def test_copies_of_one_face_are_no_endless_work() -> None:
+    vectors = np.repeat(people_vectors(1, 1), 300, axis=0)
+    found = search_cell(vectors, 5, least=0.9, most=50)
+    assert len(np.unique(found.face)) == 300
+
+
+def test_cells_hold_few_enough_faces_and_people_together() -> None:
+    vectors = people_vectors(100, 20, spread=0.3)
+    size = sample_size(2000, most=300, probes=2)
+    centres = plan_cells(vectors[:: 2000 // size], faces=2000, most=300, probes=2, seed=0)
+    found = nearest_cells(vectors, centres, 2)
+    assert found.shape == (2000, 2) and (found[:, 0] != found[:, 1]).all()
+    # Samples err, so a cell may hold some more than meant.
+    assert np.bincount(found.ravel()).max() <= 2 * 300
+    face = np.arange(0, 2000, 2)
+    shared = (found[face][:, :, None] == found[face + 1][:, None, :]).any(axis=(1, 2))
+    assert shared.mean() > 0.9
+
+
+def test_cells_of_copies_and_of_a_handful_of_faces_can_be_planned() -> None:
+    copies = np.repeat(people_vectors(1, 1), 50, axis=0)
+    for faces in (copies, people_vectors(2, 1)):
+        centres = plan_cells(faces, faces=100_000, most=500, probes=3, seed=0)
+        assert nearest_cells(faces, centres, 3).shape[1] == min(3, len(centres))
+
+
+def test_the_compact_form_is_128_bytes_a_face_and_keeps_similarities() -> None:
+    generator = np.random.default_rng(0)
+    shape = np.exp(-np.arange(512) / 20)
+    vectors = (generator.normal(size=(600, 512)) * shape).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    form = learn_compact_form(vectors[::2])
+    codes = form.encode(vectors)
+    assert codes.dtype == np.int8 and codes.shape == (600, 128)
+    decoded = form.decode(codes)
+    assert np.quantile(np.abs(decoded @ decoded.T - vectors @ vectors.T), 0.99) < 0.01

@@ -1,0 +1,128 @@
+"""Groups found component by component, so that a graph library sees one part of the edges at a time.
+
+Edges below the threshold are cut first. What is connected then is clustered on its own, since no method
+joins what no chain of edges joins; small components go together in batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from transforms.grouping import group_strong, renumbered
+from transforms.neighbours import NeighbourGraph
+
+_BATCH_EDGES = 4_000_000
+_SLICE = 8_000_000
+
+Vectors = Callable[[np.ndarray], np.ndarray]
+
+
+def group_by_component(
+    vectors: Vectors,
+    graph: NeighbourGraph,
+    *,
+    method: str,
+    threshold: float,
+    seed: int,
+    batch_edges: int = _BATCH_EDGES,
+) -> np.ndarray:
+    """int64[n]: a group for every face, numbered by first member, as `grouping.group_strong` finds them.
+
+    `vectors` gives float32[m, d] for int[m] faces; the arrays of `graph` may lie in files. A batch
+    holds whole components and, but for a component that is larger, at most `batch_edges` edges.
+    """
+    component = connected_components(graph)
+    labels = np.arange(graph.faces, dtype=np.int64)
+    next_label = graph.faces
+    for batch in _batches(graph, component, batch_edges):
+        members = np.unique(np.concatenate([batch.left, batch.right]))
+        part = NeighbourGraph(
+            len(members),
+            np.searchsorted(members, batch.left).astype(np.int32),
+            np.searchsorted(members, batch.right).astype(np.int32),
+            batch.similarity,
+        )
+        found = group_strong(vectors(members), part, method=method, threshold=threshold, seed=seed)
+        labels[members] = next_label + found
+        next_label += int(found.max()) + 1
+    return renumbered(labels)
+
+
+def connected_components(graph: NeighbourGraph) -> np.ndarray:
+    """int32[n]: for every face the first face of its connected component."""
+    parent = np.arange(graph.faces, dtype=np.int32)
+    for start in range(0, len(graph.left), _SLICE):
+        piece = slice(start, start + _SLICE)
+        _unite(parent, np.asarray(graph.left[piece]), np.asarray(graph.right[piece]))
+    _flatten(parent)
+    return parent
+
+
+@numba.njit(cache=True)
+def _root(parent, face):
+    while parent[face] != face:
+        parent[face] = parent[parent[face]]
+        face = parent[face]
+    return face
+
+
+@numba.njit(cache=True)
+def _unite(parent, left, right):
+    """Union-find with path halving (Tarjan & van Leeuwen 1984); the first face stays the root."""
+    for edge in range(len(left)):
+        a, b = _root(parent, left[edge]), _root(parent, right[edge])
+        if a < b:
+            parent[b] = a
+        elif b < a:
+            parent[a] = b
+
+
+@numba.njit(cache=True)
+def _flatten(parent):
+    for face in range(len(parent)):
+        parent[face] = _root(parent, face)
+
+
+@dataclass(frozen=True)
+class _Edges:
+    left: np.ndarray
+    right: np.ndarray
+    similarity: np.ndarray
+
+
+def _batches(graph: NeighbourGraph, component: np.ndarray, most: int) -> Iterator[_Edges]:
+    """The edges, batch by batch of whole components, in the order of their first faces."""
+    edges_of = np.zeros(graph.faces, np.int64)
+    batch = np.empty(len(graph.left), np.int32)
+    for start in range(0, len(graph.left), _SLICE):
+        of_slice = component[graph.left[start : start + _SLICE]]
+        edges_of += np.bincount(of_slice, minlength=graph.faces)
+        batch[start : start + _SLICE] = of_slice
+    batch_of = np.cumsum(_begins(edges_of, most)).astype(np.int32)
+    for start in range(0, len(batch), _SLICE):
+        batch[start : start + _SLICE] = batch_of[batch[start : start + _SLICE]]
+    order = np.argsort(batch, kind="stable")
+    bounds = np.flatnonzero(np.diff(batch[order])) + 1
+    del batch
+    for chosen in np.split(order, bounds):
+        if len(chosen):
+            yield _Edges(graph.left[chosen], graph.right[chosen], graph.similarity[chosen])
+
+
+@numba.njit(cache=True)
+def _begins(edges_of, most):
+    """bool[n]: at which faces a new batch begins, when batches take `most` edges or one component."""
+    begins = np.zeros(len(edges_of), np.bool_)
+    filled = most + 1
+    for face in range(len(edges_of)):
+        if edges_of[face] and filled + edges_of[face] > most:
+            begins[face] = True
+            filled = 0
+        filled += edges_of[face]
+    if len(begins):
+        begins[0] = True
+    return begins

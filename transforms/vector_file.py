@@ -1,0 +1,83 @@
+"""Vectors in a file, row by row: read in slices or by row, so that memory doesn't depend on their number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from transforms import storage
+
+_SLICE = 32_768
+
+
+@dataclass(frozen=True)
+class VectorFile:
+    """float32[count, dimensions], little-endian, without a header, at `path` (local or a URL)."""
+
+    path: str
+    count: int
+    dimensions: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """float32[stop - start, d]: consecutive rows."""
+        return read_rows(self.path, start, stop - start, np.dtype("<f4"), self.dimensions)
+
+    def mapped(self) -> np.ndarray:
+        """float32[n, d]: all rows of a local file, each read when it is used."""
+        if not self.count:
+            return np.zeros((0, self.dimensions), np.float32)
+        return np.memmap(self.path, np.dtype("<f4"), "r", shape=(self.count, self.dimensions))
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """float32[m, d]: the rows int[m], in any order. Neighbouring rows are read together."""
+        order = np.argsort(rows, kind="stable")
+        wanted = rows[order]
+        found = np.empty((len(rows), self.dimensions), np.float32)
+        breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
+        starts = np.concatenate([[0], breaks]) if len(rows) else np.zeros(0, np.int64)
+        ends = np.append(breaks, len(rows)) if len(rows) else starts
+        row_bytes = self.dimensions * 4
+        with storage.open_input(self.path) as file:
+            for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+                file.seek(int(wanted[start]) * row_bytes)
+                data = file.read((end - start) * row_bytes)
+                found[start:end] = np.frombuffer(data, "<f4").reshape(end - start, self.dimensions)
+        result = np.empty_like(found)
+        result[order] = found
+        return result
+
+    def slices(self, rows: int = _SLICE) -> list[tuple[int, int]]:
+        """(start, stop) of all slices of at most `rows` rows."""
+        return [(start, min(start + rows, self.count)) for start in range(0, self.count, rows)]
+
+
+def read_rows(path: str, start: int, count: int, dtype: np.dtype, width: int = 1) -> np.ndarray:
+    """`count` rows from `start` of a headerless file of `width` values a row: [count, width], or [count]
+    where width is 1. Raises OSError where the file ends before."""
+    with storage.open_input(path) as file:
+        file.seek(start * width * dtype.itemsize)
+        data = bytearray(count * width * dtype.itemsize)
+        read = file.readinto(data)  # type: ignore[attr-defined]
+    if read != len(data):
+        raise OSError(f"{path} ends early: free the disk it lies on and run again")
+    values = np.frombuffer(data, dtype)
+    return values.reshape(count, width) if width > 1 else values
+
+
+def write_vectors(
+    path: str, count: int, dimensions: int, parts: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> VectorFile:
+    """Writes a local file from `parts`: (int[m] rows, float32[m, d] vectors), in any order of rows."""
+    if count:
+        table = np.memmap(path, np.dtype("<f4"), "w+", shape=(count, dimensions))
+        for rows, vectors in parts:
+            table[rows] = vectors
+        del table
+    else:
+        storage.write_bytes(path, b"")
+    return VectorFile(path, count, dimensions)
