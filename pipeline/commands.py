@@ -18,6 +18,7 @@ from pipeline.supervise import RunFailed
 from transforms import storage
 from transforms.archive import ArchiveError
 from transforms.corrections import CorrectionError
+from transforms.export_records import record_export
 from transforms.lease import STALE_SECONDS, Lease, LeaseLost, LibraryInUse
 from transforms.library import REPORT, Library, LibraryError
 
@@ -97,6 +98,7 @@ def report(library: str, *, out: str | None, quiet: bool) -> Result:
 
     opened = Library.open(library)
     if out is not None:
+        record_export(opened, kind="report", folder=out)  # so that what is forgotten goes there too
         return Result(*_reported(write_report(opened, out=out), out))
     with Lease(library):
         return Result(*_reported(write_report(opened), opened.file(REPORT)))

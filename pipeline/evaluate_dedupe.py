@@ -231,9 +231,13 @@ def _learn(photos, truth: Planted, pairs, thumbs) -> tuple[Limits, DuplicateLimi
     )
     best = replace(best, same=_learn_same(photos, truth, best))
 
+    # Each picture is hashed once, with the widest limits.
+    widest = near_duplicates(pairs, thumbs, DuplicateLimits(min(_GRID_SIMILARITY), max(_GRID_BITS)))
+    verdict = judge(photos.crawl(), best)
+
     def duplicates(similarity: float, bits: int) -> float:
-        near = near_duplicates(pairs, thumbs, DuplicateLimits(similarity, bits))
-        counts = count_findings(photos, find(photos, near, best).rows, truth, in_learning_half)
+        near = [d for d in widest if d.similarity >= similarity and d.bits <= bits]
+        counts = count_findings(photos, find(photos, near, verdict=verdict).rows, truth, in_learning_half)
         return counts[NEAR_COPY].f
 
     grid = list(product(_GRID_SIMILARITY, _GRID_BITS))
