@@ -379,5 +379,9 @@ def _read(path: str, columns: list[str] | None = None) -> pa.Table:
     except (pa.ArrowInvalid, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise LibraryError(f"{path} can't be read ({error}): restore it from a backup or remove it, "
-                           "and index again") from error  # fmt: skip
+        # What Parquet can't decode is an OSError too, but one without a number.
+        if isinstance(error, OSError) and error.errno:
+            remedy = "see that its drive is mounted and sound, then run again"
+        else:
+            remedy = "restore it from a backup or remove it, and index again"
+        raise LibraryError(f"{path} can't be read ({error}): {remedy}") from error
