@@ -237,7 +237,8 @@ class _begun:
 
     def __enter__(self) -> tuple[Library, Lease]:
         # Unattended, a run that follows a power cut waits until the lease of the dead one is stale.
-        patient = not sys.stderr.isatty() and not Lease(self._library).held_here()
+        with storage.writing(self._library):
+            patient = not sys.stderr.isatty() and not Lease(self._library).held_here()
         self._lease = Lease(self._library, wait=_LEASE_WAIT if patient else 0)
         self._lease.__enter__()
         try:

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from transforms import progress_pipe
+from transforms import progress_pipe, storage
 from transforms.index_config import IndexConfig
 from transforms.manifest import Chunk
 from transforms.records import ERROR
@@ -63,7 +63,9 @@ class _Worker:
         self.log_path = log_path
         self.pipe, write_end = os.pipe()
         try:
-            with open(log_path, "ab") as log:
+            with storage.writing(log_path):
+                log = open(log_path, "ab")  # noqa: SIM115  # what fails later is no matter of the log
+            with log:
                 self.process = subprocess.Popen(
                     [sys.executable, *command],
                     stdin=subprocess.PIPE,
