@@ -90,7 +90,12 @@ def write_bytes(path: str, data: bytes | memoryview) -> None:
     Raises WriteFailed where the disk is full, the folder is read-only or the share has gone;
     nothing but a ``*.partial`` file can be left behind then.
     """
-    with open_output(path) as file:
+    with writing(path):
+        _write_bytes(path, data)
+
+
+def _write_bytes(path: str, data: bytes | memoryview) -> None:
+    with _appearing_whole(path) as file:
         file.write(bytes(data) if is_url(path) else data)
 
 
