@@ -11,8 +11,6 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-import pytest
-
 from tests.end_to_end.albumen_process import (
     albumen,
     assert_same_content,
@@ -23,26 +21,9 @@ from tests.end_to_end.albumen_process import (
     wait_until,
     workers,
 )
-from tests.people_archive import faces, jpeg, portrait, together, write_archive
+from tests.people_archive import portrait, together, write_archive
 from transforms.library import Library
 from transforms.tables import NAME, PATH_BYTES, PERSON_ID, PHOTO_ID, REASON, STATUS
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """60 photos: enough for many chunks of four."""
-    folder = write_archive(tmp_path_factory.mktemp("archive") / "photos", portraits_each=20)
-    for number in range(18):
-        image = faces()["hopper" if number % 2 else "collins"].rotate(number - 9, fillcolor=(99, 99, 99))
-        (folder / f"turned-{number}.jpg").write_bytes(jpeg(image))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def undisturbed(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    library = tmp_path_factory.mktemp("undisturbed") / "library"
-    albumen("index", archive, library, "--workers", 2, "--chunk-size", 4, "--quiet")
-    return library
 
 
 def small_chunks(archive: Path, library: Path, *, size: int = 4) -> list[object]:
