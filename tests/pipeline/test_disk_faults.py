@@ -127,7 +127,7 @@ def test_photos_that_can_not_be_read_now_and_then_end_well(
     settled: dict[bytes, str] = {}
     with monkeypatch.context() as patch:
         patch.setattr(detect, "read_file", read_or_fail)
-        for _ in range(3):
+        for _ in range(2):
             failed.clear()
             result = albumen("index", archive, library, "--chunk-size", "3")
             assert result.exit_code == 0, result.output
@@ -189,3 +189,27 @@ def test_a_drive_of_the_library_that_can_not_be_read_is_not_the_photos_fault(
     assert states(library) == {}
     assert albumen("index", archive, library).exit_code == 0
     assert len(states(library)) == 8
+
+
+def test_a_file_that_can_not_be_read_takes_nothing_from_what_is_known_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, library = write_archive(tmp_path / "photos"), tmp_path / "library"
+    albumen("index", archive, library)
+    before, faces = states(library), face_ids(library)
+
+    def fail(location: str, path: bytes) -> bytes:
+        raise UNREADABLE
+
+    for path in archive.rglob("*.jpg"):  # as a drive does that is mounted in another way
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    with monkeypatch.context() as patch:
+        patch.setattr(detect, "read_file", fail)
+        result = albumen("index", archive, library)
+    assert "8 with errors" in result.output
+    assert states(library) == before
+    assert face_ids(library) == faces
+    result = albumen("index", archive, library)
+    assert "8 new or changed files of 8" in result.output, "they are read again"
+    assert face_ids(library) == faces
+    assert "none new or changed" in albumen("index", archive, library).output
