@@ -10,4 +10,5 @@ cd "$here"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-exec .venv/bin/python -m pytest "$@"
+# A process a core; the tests of a file share what they build.
+exec .venv/bin/python -m pytest -n logical --dist loadfile "$@"

@@ -39,7 +39,6 @@ setup(
         "scikit-learn>=1.4",
         "hdbscan>=0.8.40",
         "networkit>=11",
-        "numba>=0.59",
         "threadpoolctl>=3.1",
         "pyarrow>=16",
         # Joins and sorts of exports, in bounded memory.
@@ -63,6 +62,7 @@ setup(
         "bench": ["matplotlib>=3.8"],
         "test": [
             "pytest>=8",
+            "pytest-xdist>=3.5",
             "hypothesis>=6.100",
             "ruff>=0.6",
             "mypy>=1.10",

@@ -1,7 +1,7 @@
 """From torch modules to OpenVINO's format: ``python -m models.conversion FOLDER NAME…``.
 
 A process of its own, started by `models.converted`. OpenVINO's converter tool is not used, only its
-reader of traced modules: the tool reports its use to its makers.
+reader of traced modules: the tool reports its use to its makers (see `models.openvino_runtime`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,7 @@ import sys
 import warnings
 from pathlib import Path
 
-import openvino
 import torch
-from openvino.frontend import FrontEndManager
-from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
 from models import facenet_weights
 from models.engine import CPU, TORCH, Engine
@@ -21,6 +18,7 @@ from models.facenet import FaceNet
 from models.facenet_weights import FACENET_CASIA, FACENET_VGGFACE2
 from models.mtcnn_torch import network
 from models.mtcnn_weights import ONET, PNET, RNET
+from models.openvino_runtime import silent_openvino
 
 
 class _FaceNetGraph(torch.nn.Module):
@@ -49,6 +47,10 @@ def _module(name: str) -> tuple[torch.nn.Module, torch.Tensor]:
 
 def convert(name: str, folder: Path) -> None:
     """Writes model.xml and model.bin of the network into `folder`."""
+    openvino = silent_openvino()
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
     module, example = _module(name)
     with torch.inference_mode():
         decoder = TorchScriptPythonDecoder(module.eval(), example_input=example)

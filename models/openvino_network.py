@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import openvino
+
+from models.openvino_runtime import silent_openvino
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
@@ -21,7 +22,7 @@ class OpenVinoNetwork:
 
     def __init__(self, model: Path, *, shape: Sequence[int], dtype: type, precision: str) -> None:
         """`shape` is the input's, the batch first, as the network will always see it."""
-        core = openvino.Core()
+        core = silent_openvino().Core()
         # Weights that are mapped from the file would stay in memory beside the prepared ones.
         core.set_property({"ENABLE_MMAP": False})
         network = core.read_model(model)

@@ -36,7 +36,7 @@ _index_options = _options(
     click.option(
         "--workers",
         type=click.IntRange(1),
-        help="Processes. Default: what cores and free memory allow, about 1.6 GB each; one a GPU.",
+        help="Processes. Default: what cores and free memory allow, about 1 GB each; one a GPU.",
     ),
     click.option(
         "--min-face",

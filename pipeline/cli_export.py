@@ -132,10 +132,10 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
 def _register_import(main: click.Group, reported: Callable, output_options: Callable, show: Callable) -> None:
     @main.group("import")
     def import_group() -> None:
-        """Take over names that were given in other programs, as corrections.
+        """Take over names from other programs.
 
-        Each region with a name that lies on a face of LIBRARY names that face. The names hold from the
-        next `albumen group` on.
+        Each region with a name that lies on a face of LIBRARY names that face, as a correction. The names
+        hold from the next `albumen group` on.
         """
 
     @import_group.command("xmp")

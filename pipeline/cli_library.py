@@ -94,12 +94,13 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
     @output_options
     @reported
     def dedupe_command(library, out, labels, as_json, quiet) -> None:
-        """Find what is wrong with a crawl in LIBRARY, where each folder names an identity.
+        """Find what is wrong with a crawl.
 
-        Found are identities that are the same person, photos filed under the wrong identity, identities that
-        mix people, and photos that are there several times: copied, re-encoded, cut or mirrored. FOLDER gets
-        pages with the faces side by side, and findings.csv. Look through it, change its column action where
-        you disagree (merge, move, leave-out, keep), then write the cleaned crawl:
+        In a crawl each folder of the archive in LIBRARY names an identity. Found are identities that are
+        the same person, photos filed under the wrong identity, identities that mix people, and photos
+        that are there several times: copied, re-encoded, cut or mirrored. FOLDER gets pages with the
+        faces side by side, and findings.csv. Look through it, change its column action where you disagree
+        (merge, move, leave-out, keep), then write the cleaned crawl:
 
         \b
         albumen export LIBRARY --to folders --dedupe FOLDER --link copy --out CLEAN
@@ -113,7 +114,9 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
     @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
     @reported
     def completion_command(shell) -> None:
-        """Print what makes SHELL complete albumen's commands and options.
+        """Print a shell's completion script.
+
+        It completes albumen's commands and options, and is put where SHELL reads it:
 
         \b
         bash    albumen completion bash >> ~/.bashrc

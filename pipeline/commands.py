@@ -18,6 +18,7 @@ from pipeline.supervise import RunFailed
 from transforms import storage
 from transforms.archive import ArchiveError
 from transforms.corrections import CorrectionError
+from transforms.export_records import record_export
 from transforms.lease import STALE_SECONDS, Lease, LeaseLost, LibraryInUse
 from transforms.library import REPORT, Library, LibraryError
 
@@ -104,6 +105,7 @@ def report(library: str, *, out: str | None, quiet: bool) -> Result:
 
     opened = Library.open(library)
     if out is not None:
+        record_export(opened, kind="report", folder=out)  # so that what is forgotten goes there too
         return Result(*_reported(write_report(opened, out=out), out))
     with Lease(library):
         return Result(*_reported(write_report(opened), opened.file(REPORT)))
@@ -253,7 +255,8 @@ class _begun:
 
     def __enter__(self) -> tuple[Library, Lease]:
         # Unattended, a run that follows a power cut waits until the lease of the dead one is stale.
-        patient = not sys.stderr.isatty() and not Lease(self._library).held_here()
+        with storage.writing(self._library):
+            patient = not sys.stderr.isatty() and not Lease(self._library).held_here()
         self._lease = Lease(self._library, wait=_LEASE_WAIT if patient else 0)
         self._lease.__enter__()
         try:

@@ -122,10 +122,16 @@ def thumbs_of(library: Library, photos: CrawlPhotos, wanted: set[int]) -> dict[i
     return found
 
 
-def find(photos: CrawlPhotos, near: Sequence[Duplicate], limits: Limits = Limits()) -> Findings:
-    """Judges a crawl; `near` are its near duplicates."""
+def find(
+    photos: CrawlPhotos,
+    near: Sequence[Duplicate],
+    limits: Limits = Limits(),
+    *,
+    verdict: Verdict | None = None,
+) -> Findings:
+    """Judges a crawl (unless it has been); `near` are its near duplicates."""
     crawl = photos.crawl()
-    verdict = judge(crawl, limits)
+    verdict = verdict or judge(crawl, limits)
     members: dict[int, list[int]] = {}
     for row, identity in enumerate(crawl.identity.tolist()):
         members.setdefault(identity, []).append(row)

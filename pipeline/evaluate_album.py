@@ -41,7 +41,7 @@ from transforms.grouping import DEFAULT
 from transforms.lease import Lease
 from transforms.library import Library, LibraryError
 from transforms.tables import FACE_ID, JPEG, PERSON_ID
-from transforms.verification import centred, limit_per_person
+from transforms.verification import centred, has_pairs, limit_per_person
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _LEAST_PAIRS = 10  # a FAR that fewer accepted pairs decide is hardly measured
@@ -68,10 +68,11 @@ def album(source: str, work: Workplace, *, labels: str | None = None) -> tuple[l
     centre = calibration(library, faces.vectors).centre
     vectors = centred(faces.vectors, centre)
     few = limit_per_person(faces.person, _MOST_PHOTOS)
-    measured = [
-        verified("all people", vectors, faces.person),
-        verified(f"people with at most {_MOST_PHOTOS} photos", vectors[few], faces.person[few]),
-    ]
+    measured = [verified("all people", vectors, faces.person)]
+    if not few.all() and has_pairs(faces.person[few]):
+        measured.append(
+            verified(f"people with at most {_MOST_PHOTOS} photos", vectors[few], faces.person[few])
+        )
     groups = groups_of(faces, library, revision)
     scores = clustering_scores(
         np.concatenate([faces.person, _missing_people(faces)]),

@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.evaluate import in_learning_half, labelled_faces
 from pipeline.evaluate_growth import handed_on
 from pipeline.faces_to_group import calibration, threshold_line, with_vectors
+from pipeline.options import UsageError
 from transforms.clustering_scores import clustering_scores
 from transforms.constraints import Constraints, resolve
 from transforms.corrections import DIFFERENT, MERGE, NOT_THIS_PERSON, SAME, Anchor, Correction
@@ -98,15 +99,20 @@ def _answered(
 
 
 def answer(question: Question, truth: np.ndarray, number: int) -> Correction:
-    """What a user who knows everyone says; faces are called by their rows."""
-    same = _most_common(truth[question.first]) == _most_common(truth[question.second])
+    """What a user who knows everyone says; faces are called by their rows.
+
+    Of people they look at the faces shown and go by what most show; of a face, at this face.
+    """
+    face, other_face = (Anchor((str(side[0]),), True) for side in (question.first, question.second))
     person, other = (Anchor(tuple(str(f) for f in side), False) for side in (question.first, question.second))
-    face, against = (Anchor((str(side[0]),), True) for side in (question.first, question.second))
-    if question.kind == MEMBER:
-        kind, sides = (SAME, (face, against)) if same else (NOT_THIS_PERSON, (face, other))
-    elif question.kind == SPLIT:
-        kind, sides = (SAME if same else DIFFERENT), (face, against)
+    if question.kind == SPLIT:
+        same = truth[question.first[0]] == truth[question.second[0]]
+        kind, sides = (SAME if same else DIFFERENT), (face, other_face)
+    elif question.kind == MEMBER:
+        same = truth[question.first[0]] == _most_common(truth[question.second])
+        kind, sides = (SAME if same else NOT_THIS_PERSON), (face, other)
     else:
+        same = _most_common(truth[question.first]) == _most_common(truth[question.second])
         kind, sides = (MERGE if same else DIFFERENT), (person, other)
     who, whom = "a", "b"
     return Correction(
@@ -125,8 +131,10 @@ def _score(truth: np.ndarray, result: Regrouped) -> float:
 
 
 def _plot(curves: dict[str, list[float]], path: str) -> None:
-    import matplotlib
-
+    try:
+        import matplotlib
+    except ImportError:
+        raise UsageError("--plot needs matplotlib: pip install matplotlib") from None
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 

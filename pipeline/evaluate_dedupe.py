@@ -22,7 +22,7 @@ from pipeline.evaluate import in_learning_half
 from pipeline.index import index
 from pipeline.options import IndexOptions
 from transforms.crawl import CrawlPhotos, read_crawl
-from transforms.duplicates import DuplicateLimits, near_duplicates
+from transforms.duplicates import Duplicate, DuplicateLimits, near_duplicates
 from transforms.findings import MISFILED, MIXED, NEAR_COPY
 from transforms.identities import Limits, judge
 from transforms.lease import Lease
@@ -35,7 +35,9 @@ _EXACT = 100
 _GRID_LINK = (0.2, 0.25, 0.3, 0.35, 0.4)
 _GRID_BELONGS = (0.5, 0.55, 0.6, 0.65)
 _GRID_SAME = tuple(np.round(np.arange(0.5, 0.9, 0.02), 2).tolist())
-_GRID_SIMILARITY, _GRID_BITS = (0.8, 0.85, 0.9, 0.95), (30, 40, 50, 60, 70, 80, 90)
+_GRID_ALIKE = tuple(product((0.7, 0.75, 0.8, 0.85), (30, 40, 50, 60, 70)))
+_GRID_SAME_FACE = tuple(product((0.9, 0.92, 0.94, 0.95, 0.96, 0.97), (70, 80, 90, 100, 110, 120, 130)))
+_WIDEST = DuplicateLimits(((0.7, 130),))
 
 
 def evaluate_dedupe(
@@ -47,7 +49,7 @@ def evaluate_dedupe(
         photos, people, copy_of, kinds, thumbs = _crawl(library, folder, copies, seed)
     truth = plant(people, copy_of, seed=seed)
     photos = photos.labelled(truth.labels)
-    pairs = candidate_pairs(photos, DuplicateLimits(similarity=min(_GRID_SIMILARITY)))
+    pairs = candidate_pairs(photos, _WIDEST)
     limits, duplicate_limits = Limits(), DuplicateLimits()
     lines = [
         f"{len(photos):,} photos, {len(set(truth.labels)):,} identities; planted: "
@@ -231,13 +233,33 @@ def _learn(photos, truth: Planted, pairs, thumbs) -> tuple[Limits, DuplicateLimi
     )
     best = replace(best, same=_learn_same(photos, truth, best))
 
-    def duplicates(similarity: float, bits: int) -> float:
-        near = near_duplicates(pairs, thumbs, DuplicateLimits(similarity, bits))
-        counts = count_findings(photos, find(photos, near, best).rows, truth, in_learning_half)
-        return counts[NEAR_COPY].f
+    return best, _learn_duplicates(near_duplicates(pairs, thumbs, _WIDEST), truth)
 
-    grid = list(product(_GRID_SIMILARITY, _GRID_BITS))
-    return best, DuplicateLimits(*max(grid, key=lambda pair: duplicates(*pair)))
+
+def _learn_duplicates(pairs: Sequence[Duplicate], truth: Planted) -> DuplicateLimits:
+    """The two steps with the best F: precision over pairs, recall over copies."""
+
+    def origin(row: int) -> int:
+        return truth.copy_of.get(row, row)
+
+    mine = [
+        p for p in pairs if in_learning_half(truth.people[p.left]) or in_learning_half(truth.people[p.right])
+    ]
+    right = np.array([origin(p.left) == origin(p.right) for p in mine])
+    similarity, bits = np.array([p.similarity for p in mine]), np.array([p.bits for p in mine])
+    copies = [{row for row in (p.left, p.right) if row in truth.copy_of} for p in mine]
+
+    def f(steps: tuple[tuple[float, int], ...]) -> float:
+        kept = np.zeros(len(mine), bool)
+        for least, most in steps:
+            kept |= (similarity >= least) & (bits <= most)
+        good = np.flatnonzero(kept & right)
+        found = len(set().union(*(copies[i] for i in good))) if len(good) else 0
+        wanted = len(set().union(*(c for c, r in zip(copies, right, strict=True) if r)))
+        precision, recall = len(good) / max(int(kept.sum()), 1), found / max(wanted, 1)
+        return 2 * precision * recall / max(precision + recall, 1e-9)
+
+    return DuplicateLimits(max(product(_GRID_ALIKE, _GRID_SAME_FACE), key=f))
 
 
 def _learn_same(photos: CrawlPhotos, truth: Planted, limits: Limits) -> tuple[float, float, float]:

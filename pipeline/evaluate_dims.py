@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from pipeline.evaluate import in_learning_half
-from pipeline.evaluation_page import EvaluationPage, Section, Table, with_interval, write_page
+from pipeline.evaluation_page import EvaluationPage, Section, Table, percent, with_interval, write_page
 from pipeline.labelled import Workplace, labelled_faces, opened_library, spec_of
 from transforms.all_pairs import all_pairs
 from transforms.bootstrap import Interval, val_intervals
 from transforms.dimensions import learn_codec, learn_projection
 from transforms.library import LibraryError
-from transforms.verification import centred, limit_per_person
+from transforms.verification import centred, has_pairs, limit_per_person
 
 FAR = 1e-3
 DIMENSIONS = (512, 256, 128, 64, 32)
@@ -91,11 +91,13 @@ def _kept(vectors: np.ndarray, person: np.ndarray, *, projected: bool, byte: boo
     few = limit_per_person(person, _MOST_PHOTOS)
     try:
         pairs = all_pairs(vectors, person, fars=[FAR])
-        pairs_few = all_pairs(vectors[few], person[few], fars=[FAR])
+        val_few = float("nan")
+        if has_pairs(person[few]):
+            val_few = all_pairs(vectors[few], person[few], fars=[FAR]).at[FAR].val
     except ValueError as error:
         raise LibraryError(f"{error}: expected several people, and two photos of some of them") from error
     interval = val_intervals(pairs)[FAR]
-    return Kept(vectors.shape[1], projected, byte, pairs.at[FAR].val, interval, pairs_few.at[FAR].val)
+    return Kept(vectors.shape[1], projected, byte, pairs.at[FAR].val, interval, val_few)
 
 
 def _described(r: Kept) -> str:
@@ -103,7 +105,7 @@ def _described(r: Kept) -> str:
     return (
         f"{r.dimensions:4} {kind:6} {r.bytes_a_face:5,} bytes a face: VAL at FAR 1e-3 "
         f"{with_interval(r.val, r.interval)}, people with at most {_MOST_PHOTOS} photos "
-        f"{100 * r.val_few:.2f} %"
+        f"{percent(r.val_few)}"
     )
 
 
@@ -116,7 +118,7 @@ def _section(rows: list[Kept]) -> Section:
             "bytes" if r.byte else "floats",
             f"{r.bytes_a_face:,}",
             with_interval(r.val, r.interval),
-            f"{100 * r.val_few:.2f} %",
+            percent(r.val_few),
             "" if r.byte else _PAPER.get(r.dimensions, ""),
         ]
         for r in rows

@@ -34,6 +34,7 @@ from transforms.verification import (
     centred,
     fold_accuracy,
     fold_val,
+    has_pairs,
     limit_per_person,
     read_pairs,
     val_at_far,
@@ -198,6 +199,8 @@ def measure(
 
 
 def _vals(vectors: np.ndarray, person: np.ndarray) -> list[float]:
+    if not has_pairs(person):
+        return [float("nan")] * len(_FARS)
     return [point.val for point in all_pairs(vectors, person, fars=_FARS).at.values()]
 
 

@@ -216,7 +216,11 @@ def _work(
     if options.runner:
         from pipeline.graph import run_graph
 
-        run_graph(config, chunks, [f"--runner={options.runner}", *options.beam_options])
+        try:
+            run_graph(config, chunks, [f"--runner={options.runner}", *options.beam_options])
+        except RuntimeError as error:  # an engine hands on the failure of a step as text
+            config.guard.check()
+            raise RunFailed(f"{options.runner} ended the run: {_last_line(error)}") from error
         done = _recorded_summaries(library, config.run)
         return done, todo - sum(done.photos.values()), 0
     from models.engine import default_device
@@ -225,7 +229,8 @@ def _work(
     workers = min(options.workers or default_workers(config.device), len(chunks))
     done = Summary()
     logs = library.file(LOGS) if not storage.is_url(library.path) else os.getcwd()
-    os.makedirs(logs, exist_ok=True)
+    with storage.writing(logs):
+        os.makedirs(logs, exist_ok=True)
     estimate = Estimate(library, todo)
     with ProgressLine(todo, quiet=quiet) as line:
         line.say(estimate.before())
@@ -273,6 +278,11 @@ def give_up(library: Library, config: IndexConfig, chunk: Chunk, how: str) -> No
         f"{chunk.name}-{uuid.uuid4().hex[:8]}", fingerprint=config.fingerprint(),
         photos=rows, faces=[], embeddings=np.zeros((0, 1), np.float32), thumbs=[],
     )  # fmt: skip
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
 
 
 def _recorded_summaries(library: Library, run: str) -> Summary:

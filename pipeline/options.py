@@ -14,7 +14,7 @@ from models.engine import AUTO
 from models.facenet_weights import FACENET_CASIA
 from transforms.index_config import DEFAULT_MAX_PIXELS
 
-WORKER_BYTES = 1_600_000_000
+WORKER_BYTES = 1_000_000_000
 
 
 class UsageError(Exception):

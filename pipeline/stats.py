@@ -72,7 +72,8 @@ def ask(library: Library, *, count: int) -> tuple[list[str], dict[str, object]]:
         first, second = _sides(question, people, face_ids)
         yes, no = f"same {first} {second}", f"different {first} {second}"
         if question.kind == MEMBER:
-            no = f"not-this-person {first} {people[question.groups[1]]}"
+            person = people[question.groups[1]]
+            yes, no = f"same {first} {person}", f"not-this-person {first} {person}"
         shown = [f"{names.get(s, s)} ({_where(r, face_ids, paths)})"
                  for s, r in ((first, question.first), (second, question.second))]  # fmt: skip
         lines.append(f"{number}. {question.kind}: do {shown[0]} and {shown[1]} show one person?")

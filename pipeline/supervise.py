@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from transforms import progress_pipe
+from transforms import progress_pipe, storage
 from transforms.index_config import IndexConfig
 from transforms.manifest import Chunk
 from transforms.records import ERROR
@@ -30,6 +30,7 @@ _TICK_SECONDS = 1.0
 _SHIFT_LIMIT = 64
 _START_FAILURES = 3
 _CRASHES_ALONE = 2
+_LARGE_ARRAY = 1 << 20  # bytes
 # "python -m" looks in the current folder first: a photo archive may well hold a folder "pipeline".
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -62,7 +63,9 @@ class _Worker:
         self.log_path = log_path
         self.pipe, write_end = os.pipe()
         try:
-            with open(log_path, "ab") as log:
+            with storage.writing(log_path):
+                log = open(log_path, "ab")  # noqa: SIM115  # what fails later is no matter of the log
+            with log:
                 self.process = subprocess.Popen(
                     [sys.executable, *command],
                     stdin=subprocess.PIPE,
@@ -130,6 +133,10 @@ def _environment(config: IndexConfig, number: int) -> dict[str, str]:
     environment = dict(os.environ, PYTHONUNBUFFERED="1")
     # The package must be importable from wherever the run was started, as it is here.
     environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
+    # Large arrays go back to the system when they are freed. By default glibc comes to keep them on its
+    # heap, where smaller things between them hold on to hundreds of megabytes.
+    environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(_LARGE_ARRAY))
+    environment.setdefault("MALLOC_ARENA_MAX", "2")
     if config.device == "cpu":
         environment.setdefault("OMP_NUM_THREADS", "1")
     else:

@@ -103,7 +103,7 @@ def make_library(folder: Path) -> Exported:
         library.next_revision(),
         assignments=_table(assigned, ASSIGNMENTS_SCHEMA),
         people=_table(
-            [(p, n, 1, 1, None, None, face_ids[people[p][0]]) for p, n in named.items()],
+            [(p, n, 1, 1, None, None, face_ids[people[p][0]], False) for p, n in named.items()],
             PEOPLE_SCHEMA,
         ),
         grouping={"method": "default", "seed": 0, "faces_state": library.faces_state()},

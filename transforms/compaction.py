@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from transforms import storage
 from transforms.library import Library
-from transforms.tables import FACE_ID, INDEXED_AT, PATH_BYTES, ROOT, newest_rows
+from transforms.tables import FACE_ID, PATH_BYTES, ROOT, newest_rows
 
 TARGET_BYTES = 256_000_000
 
@@ -78,7 +78,7 @@ def _photos_to_keep(
     superseded = int((~keep).sum())
     if forget is not None and len(forget):
         keys = forget.select([ROOT, PATH_BYTES]).append_column("gone", pa.array([True] * len(forget)))
-        rows = table.drop_columns([INDEXED_AT]).append_column("row", pa.array(np.arange(len(table))))
+        rows = table.select([ROOT, PATH_BYTES]).append_column("row", pa.array(np.arange(len(table))))
         gone = rows.join(keys, [ROOT, PATH_BYTES], join_type="inner")["row"].to_numpy()
         keep[gone] = False
     bounds = np.cumsum([0] + [len(t) for t in tables])

@@ -32,7 +32,7 @@ from transforms.decode import (
 )
 from transforms.index_config import IndexConfig
 from transforms.known_content import KNOWN_CONTENT, KnownContent, content_id
-from transforms.library import Library
+from transforms.library import Library, LibraryError
 from transforms.manifest import Chunk, read_chunk
 from transforms.records import ERROR, NO_FACE, OK, SKIPPED, FaceRow, FaceSlice, FileEntry, PhotoRow
 from transforms.tombstones import FORGOTTEN, Tombstones
@@ -349,6 +349,6 @@ class DetectFaces(beam.DoFn):
             return
         progress_pipe.report(config.progress_fd, progress_pipe.BEGIN, chunk=chunk.name)
         started = time.monotonic()
-        with progress_pipe.fatal(config.progress_fd, ArchiveError):
+        with progress_pipe.fatal(config.progress_fd, ArchiveError, LibraryError):
             yield from self._chunks.slices(chunk, read_chunk(config.manifests, chunk))
         beam.metrics.Metrics.counter("albumen", "detect_msec").inc(int((time.monotonic() - started) * 1000))

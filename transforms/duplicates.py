@@ -23,10 +23,19 @@ _NEIGHBOURS = 10
 
 @dataclass(frozen=True)
 class DuplicateLimits:
-    """The least cosine, and the most of 256 bits that may differ; learnt as `identities.Limits` is."""
+    """Pairs of the least cosine and the most of 256 bits that may differ, either of which is enough: much
+    alike as pictures, or much alike as faces. Learnt as `identities.Limits` is."""
 
-    similarity: float = 0.90
-    bits: int = 60
+    steps: tuple[tuple[float, int], ...] = ((0.85, 50), (0.95, 110))
+
+    @property
+    def similarity(self) -> float:
+        """The least cosine of all."""
+        return min(similarity for similarity, _ in self.steps)
+
+    def hold(self, similarity: float, bits: int) -> bool:
+        """Whether a pair is one photo."""
+        return any(similarity >= least and bits <= most for least, most in self.steps)
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,7 @@ def near_duplicates(
             continue
         plain, mirrored = int((a[0] != b[0]).sum()), int((a[0] != b[1]).sum())
         bits = min(plain, mirrored)
-        if bits <= limits.bits:
+        if limits.hold(similarity, bits):
             score = round(min(similarity, 1.0) * (1 - bits / BITS), 4)
             found.append(Duplicate(left, right, score, bits, similarity, mirrored < plain))
     return sorted(found, key=lambda d: (-d.score, d.left, d.right))

@@ -2,9 +2,9 @@
 
 The neighbour graph is guided beforehand (`guided`), so that a correction also teaches about the neighbours
 of its faces. What the graph then still has otherwise is put right (`enforce`): people that belong together
-are joined; a group that holds two people is divided around them, each other face going to the side that it
-is more like (seeded k-means with fixed seeds: Basu, Banerjee & Mooney 2002, "Semi-supervised Clustering by
-Seeding"), so that the neighbours of a face which is said to be another person leave with it.
+are joined; a group that holds two people is divided around them by seeded region growing (Adams & Bischof
+1994): the face that is closest to one of the sides joins it, and so on, so that the neighbours of a face
+which is said to be another person leave with it, and nobody else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ from transforms.neighbours import NeighbourGraph
 _PLAUSIBLE = 0.5
 # Nor when they meet in this share of the smaller one's photos.
 _MEETING = 0.1
-_ROUNDS = 10
+# A face is as close to a side as to the closest three of its faces there. Of 102 strangers whom a grouping
+# of LFW had put among others' faces, 0.4 % of the others' left with them (with k-means from the same seeds
+# 2.2 %, and half of the largest person); of the stranger's other faces there half did.
+_CLOSEST = 3
+# Large groups grow by several faces at a time.
+_STEPS = 500
 
 
 def guided(graph: NeighbourGraph, constraints: Constraints, rows: np.ndarray) -> NeighbourGraph:
@@ -302,19 +307,32 @@ def _parts(
     seeds = _seed_parts(enemies, sums / size[:, None])
     part = np.full(count, -1)
     part[list(seeds)] = list(seeds.values())
-    fixed = part >= 0
-    centres = np.arange(max(seeds.values()) + 1)
-    for _ in range(_ROUNDS):
-        known = part >= 0
-        means = np.stack(
-            [sums[known & (part == c)].sum(axis=0) / size[known & (part == c)].sum() for c in centres]
-        )
-        nearest = (sums @ means.T).argmax(axis=1)
-        following = np.where(fixed, part, nearest)
-        if (following == part).all():
-            break
-        part = following
-    return part[unit]
+    return _grown(vectors[rows], unit, part)[unit]
+
+
+def _grown(vectors: np.ndarray, unit: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """int64[u]: a part for every unit of faces, grown from those that have one (-1: none yet)."""
+    part, size = part.copy(), np.bincount(unit)
+    parts = int(part.max()) + 1
+    closest = np.full((len(vectors), parts, _CLOSEST), -1.0, np.float32)
+    fresh = part >= 0
+    while True:
+        for c in range(parts):
+            added = np.flatnonzero((fresh & (part == c))[unit])
+            likeness = np.concatenate([closest[:, c], vectors @ vectors[added].T], axis=1)
+            closest[:, c] = np.partition(likeness, -_CLOSEST, axis=1)[:, -_CLOSEST:]
+        left = np.flatnonzero(part < 0)
+        if not len(left):
+            return part
+        members = np.bincount(part[unit][part[unit] >= 0], minlength=parts)
+        score = np.empty((len(part), parts))
+        for c in range(parts):
+            near = np.sort(closest[:, c], axis=1)[:, -min(_CLOSEST, int(members[c])) :].mean(axis=1)
+            score[:, c] = np.bincount(unit, near) / size
+        best = score[left].max(axis=1)
+        chosen = left[np.argsort(-best, kind="stable")[: max(1, len(vectors) // _STEPS)]]
+        part[chosen] = score[chosen].argmax(axis=1)
+        fresh = np.isin(np.arange(len(part)), chosen)
 
 
 def _seed_parts(enemies: dict[int, set[int]], means: np.ndarray) -> dict[int, int]:

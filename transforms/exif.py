@@ -29,6 +29,7 @@ _MAX_ENTRIES = 1_000  # of one directory; the largest DNGs have some 200
 _MAX_DIRECTORIES = 64
 _MAX_VALUES = 64
 _MAX_STRIPS = 100_000
+_MAX_HEADINGS = 3  # some programs write "Exif" before a block that has it already
 _PICTURE_TAGS = ((0x0111, 0x0117), (0x0144, 0x0145))  # offsets and lengths of strips and of tiles
 
 _TIME = re.compile(rb"\s*(\d{4})[:/.-](\d{1,2})[:/.-](\d{1,2})[ T]+(\d{1,2}):(\d{1,2}):(\d{1,2})")
@@ -145,6 +146,29 @@ class Tiff:
                 return True
         return False
 
+    def claimed_bytes(self) -> int:
+        """How many bytes of the data the values of the first directory take together, all of its
+        entries counted. Reads BigTIFF as well, as no other method here does."""
+        data, order = self.data, self._order
+        big = data[2:4] in (b"+\0", b"\0+")
+        start, head, row, inside = (8, "Q", "HHQQ", 8) if big else (4, "H", "HHII", 4)
+        try:
+            (first,) = struct.unpack_from(order + ("Q" if big else "I"), data, start)
+            (count,) = struct.unpack_from(order + head, data, first)
+        except (struct.error, OverflowError):
+            return 0
+        row_size = struct.calcsize(order + row)
+        first += struct.calcsize(order + head)
+        rows = memoryview(data)[first : first + row_size * count]
+        claimed = 0
+        for _, kind, number, place in struct.iter_unpack(
+            order + row, rows[: len(rows) // row_size * row_size]
+        ):
+            size = _TYPE_SIZES.get(kind, 8) * number
+            if size > inside:
+                claimed += min(size, max(0, len(data) - place))
+        return claimed
+
     def integer(self, entries: Directory, tag: int) -> int | None:
         """The first unsigned integer of a tag."""
         values = self.integers(entries, tag)
@@ -160,8 +184,8 @@ class Tiff:
 
 def read_exif(block: bytes) -> Exif:
     """Reads an EXIF block, with or without ``Exif\\0\\0`` before it, or a whole TIFF file. Never raises."""
-    while block.startswith(b"Exif\0\0"):
-        block = block[6:]
+    for _ in range(_MAX_HEADINGS):
+        block = block.removeprefix(b"Exif\0\0")
     try:
         tiff = Tiff(block)
     except ValueError:

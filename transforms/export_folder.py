@@ -107,7 +107,7 @@ class ExportFolder:
     def writing(self, name: str) -> Iterator[BinaryIO]:
         """A file to be written bit by bit, as `write` does."""
         self._announce([name])
-        with storage.writing(self._path(name)) as file:
+        with storage.open_output(self._path(name)) as file:
             yield file
             self.bytes += file.tell()
         self.files += 1
@@ -224,7 +224,7 @@ class ExportFolder:
         """The list of what is there now: made by this export, which the journal names."""
         journal = os.path.join(self.folder, _JOURNAL)
         new, seen = set(self._new), set()
-        with storage.writing(os.path.join(self.folder, EXPORT_MARKER)) as file:
+        with storage.open_output(os.path.join(self.folder, EXPORT_MARKER)) as file:
             file.write(_line(self._about))
             for made in _lines(journal):
                 digest = _digest(made.name)

@@ -29,7 +29,7 @@ class Limits:
 
     link: float = 0.30
     belongs: float = 0.60
-    same: tuple[float, float, float] = (0.64, 0.70, 0.74)
+    same: tuple[float, float, float] = (0.72, 0.74, 0.74)
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,11 @@ def judge(crawl: Crawl, limits: Limits = Limits()) -> Verdict:
     order = sorted(cores)
     means = np.stack([_mean(crawl, cores[i]) for i in order]) if order else np.zeros((0, 1), np.float32)
     sizes = np.array([len(cores[i]) for i in order])
-    same = _same_people(order, means, sizes, limits)
+    # Where no group is larger than the others, nobody can say whom the identity means.
+    even = {i for i, parts in groups.items() if len(parts) > 1 and len(parts[0]) == len(parts[1])}
+    same = [p for p in _same_people(order, means, sizes, limits) if not even & {p.identity, p.other}]
     fit = _fits(crawl, groups)
-    misfiled, mixed = _strangers(crawl, groups, order, means, limits)
+    misfiled, mixed = _strangers(crawl, groups, even, order, means, limits)
     return Verdict(same, misfiled, mixed, fit)
 
 
@@ -188,13 +190,16 @@ def _size_class(size: int) -> int:
 
 
 def _strangers(
-    crawl: Crawl, groups: dict[int, list[np.ndarray]], order: list[int], means: np.ndarray, limits: Limits
+    crawl: Crawl,
+    groups: dict[int, list[np.ndarray]],
+    even: set[int],
+    order: list[int],
+    means: np.ndarray,
+    limits: Limits,
 ) -> tuple[list[Misfiled], list[Mixed]]:
     """Photos outside of their identity's core: somebody else's, or another person under this name."""
     place = {identity: i for i, identity in enumerate(order)}
     parts = [(i, part) for i, split in groups.items() for part in split[1:]]
-    # Where no group is larger than the others, nobody can say which one the identity means.
-    even = {i for i, split in groups.items() if len(split) > 1 and len(split[0]) == len(split[1])}
     parts += [(i, groups[i][0]) for i in sorted(even)]
     if not parts:
         return [], []

@@ -105,8 +105,8 @@ class Lease:
     """Holds a library while the context lasts, with a heartbeat from a thread of its own.
 
     Entering raises LibraryInUse where another run holds the library (after trying for `wait` seconds),
-    and OSError where its folder can't be written. `interval` and `stale_after` are seconds; all runs on
-    a library should use the same.
+    and storage.WriteFailed where its folder can't be written. `interval` and `stale_after` are seconds;
+    all runs on a library should use the same.
     """
 
     def __init__(
@@ -131,7 +131,8 @@ class Lease:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Lease:
-        self._holder = holder = self._wait_for_library()
+        with storage.writing(storage.join(self._path, LEASE_FILE)):
+            self._holder = holder = self._wait_for_library()
         self._last_beat = time.monotonic()
         self._ended.clear()
         self._thread = threading.Thread(

@@ -35,13 +35,13 @@ from transforms.tables import (
     FACE_ID,
     GONE_SCHEMA,
     IGNORED,
-    INDEXED_AT,
     PATH_BYTES,
     PEOPLE_SCHEMA,
     PHOTO_ID,
     PHOTOS_SCHEMA,
     REASON,
     ROOT,
+    ROW_KEYS,
     STATUS,
     TAKEN_AT,
     THUMBS_SCHEMA,
@@ -283,13 +283,13 @@ class Library(DecisionFiles):
         )
 
     def read_chunk_keys(self, name: str) -> pa.Table:
-        """What decides which of a chunk's photo rows count: root, path_bytes, indexed_at."""
-        return _read(self.file(_PHOTOS, name + _SUFFIX), [ROOT, PATH_BYTES, INDEXED_AT])
+        """What decides which of a chunk's photo rows count: the columns `ROW_KEYS`."""
+        return _read(self.file(_PHOTOS, name + _SUFFIX), list(ROW_KEYS))
 
     def read_photos(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The present state of every photo: the newest row of each path, in order of root and path."""
         wanted = list(columns) if columns else PHOTOS_SCHEMA.names
-        needed = list(dict.fromkeys([*wanted, ROOT, PATH_BYTES, INDEXED_AT]))
+        needed = list(dict.fromkeys([*wanted, *ROW_KEYS]))
         tables = [_read(self.file(_PHOTOS, n + _SUFFIX), needed) for n in self.chunk_names()]
         if not tables:
             return PHOTOS_SCHEMA.empty_table().select(wanted)

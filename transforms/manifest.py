@@ -19,13 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms import storage
+from transforms.library import LibraryError
 from transforms.records import FileEntry
 from transforms.tables import MTIME, PATH_BYTES, PHOTOS_SCHEMA, ROOT, SIZE
 
 MANIFEST_SCHEMA = pa.schema([PHOTOS_SCHEMA.field(name) for name in (ROOT, PATH_BYTES, SIZE, MTIME)])
 
 
-class ManifestError(Exception):
+class ManifestError(LibraryError):
     """A chunk of a manifest can't be read; the message names the file and the remedy."""
 
 
@@ -131,8 +132,7 @@ class ManifestWriter:
 def read_chunk(folder: str, chunk: Chunk) -> list[FileEntry]:
     """The files of a chunk, in order; of a local part only the chunk's row group is read.
 
-    Raises ManifestError where the part is missing or damaged, or has no such rows, and OSError where
-    its drive fails.
+    Raises ManifestError where the part is missing or damaged, has no such rows, or its drive fails.
     """
     path = _part_path(folder, chunk.run, chunk.part)
     try:
@@ -142,9 +142,6 @@ def read_chunk(folder: str, chunk: Chunk) -> list[FileEntry]:
                 raise ManifestError(_lacks(path, chunk))
             table = part.read_row_group(chunk.group, columns=MANIFEST_SCHEMA.names)
     except (OSError, pa.ArrowInvalid) as error:
-        # What Parquet can't decode is an OSError too, but one without a number.
-        if isinstance(error, OSError) and error.errno and not isinstance(error, FileNotFoundError):
-            raise
         raise ManifestError(
             f"{path}, the list of the files to work on, can't be read ({error}): "
             "start again, which lists the archive anew"

@@ -24,6 +24,7 @@ from transforms.records import printable
 
 _MAX_REASON = 200
 _MAX_PNG_CHUNKS = 200_000
+_MAX_CLAIMED = 4  # times the file; an honest directory claims less than the file once
 
 
 class UnreadablePhoto(Exception):
@@ -75,8 +76,13 @@ def _open_image(data: bytes, format: str, max_pixels: int) -> OpenedPhoto:
     return openers[format](data)
 
 
+class _Jpeg(JpegImagePlugin.JpegImageFile):
+    def _read_dpi_from_exif(self) -> None:
+        """Left out: it reads each value that the block names, however large and however many."""
+
+
 def _open_jpeg(data: bytes) -> OpenedPhoto:
-    image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+    image = _Jpeg(io.BytesIO(data))
     exif = read_exif(image.info.get("exif", b""))
     # Phones keep brightness maps for HDR screens the way stereo cameras keep their second picture.
     stereo = "mp" in image.info and b"hdrgm:" not in image.info.get("xmp", b"")
@@ -131,6 +137,9 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _open_tiff(data: bytes) -> OpenedPhoto:
+    # Pillow copies all values of a directory: thousands that share one place would fill the memory.
+    if Tiff(data).claimed_bytes() > _MAX_CLAIMED * len(data):
+        raise ValueError("its directory claims more than the file holds")
     image = TiffImagePlugin.TiffImageFile(io.BytesIO(data))
     # Pillow hands TIFF out upright.
     return OpenedPhoto(image, "TIFF", replace(read_exif(data), orientation=1))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 BEGIN, PHOTOS, DONE, LATE, FATAL, SHIFT_DONE = "begin", "photos", "done", "late", "fatal", "shift_done"
+_MESSAGE = 600  # characters: a line must fit what a pipe takes at once
 
 
 def report(descriptor: int | None, event: str, **values: object) -> None:
@@ -30,5 +31,5 @@ def fatal(descriptor: int | None, *kinds: type[Exception]) -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        report(descriptor, FATAL, message=str(error)[:300])
+        report(descriptor, FATAL, message=str(error)[:_MESSAGE])
         raise

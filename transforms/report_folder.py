@@ -48,7 +48,8 @@ class ReportFolder:
         if self._is_url:
             self.spill = tempfile.mkdtemp(prefix="albumen-report-")
         else:
-            os.makedirs(self.spill, exist_ok=True)
+            with storage.writing(self.spill):
+                os.makedirs(self.spill, exist_ok=True)
         self.write(MARKER, b"The folder of an Albumen report: the next report replaces all that is in it.\n")
         return self
 
@@ -58,7 +59,8 @@ class ReportFolder:
         shutil.rmtree(self.spill, ignore_errors=True)
         try:
             if kind is None:
-                self._remove_stale() if self._in_place else self._swap()
+                with storage.writing(self.folder):
+                    self._remove_stale() if self._in_place else self._swap()
         finally:
             if not self._in_place:
                 shutil.rmtree(self._staging, ignore_errors=True)
@@ -71,9 +73,10 @@ class ReportFolder:
         else:
             # Not synced one by one, which takes minutes for ten thousand pages: nobody sees them
             # before all are.
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "xb") as file:
-                file.write(data)
+            with storage.writing(path):
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                with open(path, "xb") as file:
+                    file.write(data)
         self._names.add(name)
         self.bytes_written += len(data)
 

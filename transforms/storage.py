@@ -7,6 +7,7 @@ under a temporary name, synced and renamed; on an object store a single put does
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -18,6 +19,38 @@ from typing import BinaryIO
 TEMPORARY_SUFFIX = ".partial"
 
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+_REMEDIES = {
+    errno.ENOSPC: "make room on its drive",
+    errno.EDQUOT: "make room on its drive, or raise the quota",
+    errno.EROFS: "its drive is mounted read-only; make it writable",
+    errno.EACCES: "let this user write there",
+    errno.EPERM: "let this user write there",
+    errno.ENOTDIR: "give a folder, not a file",
+}
+
+
+class WriteFailed(OSError):
+    """A file can't be written; the message, its only argument, names it, why, and the remedy."""
+
+
+@contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Turns errors of the drive into WriteFailed, which names `path`."""
+    try:
+        yield
+    except WriteFailed:
+        raise
+    except OSError as error:
+        # Object stores raise errors without a number.
+        reason = error.strerror or str(error) or type(error).__name__
+        remedy = _REMEDIES.get(error.errno or 0, "see that its drive is mounted and sound")
+        failed = WriteFailed(
+            f"{path} can't be written ({reason}): {remedy}, then run again; what is committed stays"
+        )
+        failed.errno = error.errno
+        raise failed from error
 
 
 def is_url(path: str) -> bool:
@@ -54,19 +87,30 @@ def lies_inside(inner: str, outer: str) -> bool:
 def write_bytes(path: str, data: bytes | memoryview) -> None:
     """Writes a file whole: after a crash there is the old content, the new, or no file.
 
-    Raises OSError where the disk is full, the folder is read-only or the share has gone;
+    Raises WriteFailed where the disk is full, the folder is read-only or the share has gone;
     nothing but a ``*.partial`` file can be left behind then.
     """
-    with writing(path) as file:
+    with writing(path):
+        _write_bytes(path, data)
+
+
+def _write_bytes(path: str, data: bytes | memoryview) -> None:
+    with _appearing_whole(path) as file:
         file.write(bytes(data) if is_url(path) else data)
 
 
 @contextmanager
-def writing(path: str) -> Iterator[BinaryIO]:
+def open_output(path: str) -> Iterator[BinaryIO]:
     """A file that is written bit by bit and appears whole, as with `write_bytes`, when the block ends.
 
     After an exception in the block there is no new file (behind a URL: as its filesystem has it).
     """
+    with writing(path), _appearing_whole(path) as file:
+        yield file
+
+
+@contextmanager
+def _appearing_whole(path: str) -> Iterator[BinaryIO]:
     if is_url(path):
         from apache_beam.io.filesystem import CompressionTypes
 

@@ -12,6 +12,7 @@ from transforms import storage
 from transforms.tables import dictionary_columns
 
 _DAMAGED = "{path} can't be read ({error}): restore it from a backup or remove it, and index again"
+_UNREACHABLE = "{path} can't be read ({error}): see that its drive is mounted and sound, then run again"
 
 
 class LibraryError(Exception):
@@ -34,7 +35,9 @@ def read_table(path: str, columns: list[str] | None = None) -> pa.Table:
     except (pa.ArrowInvalid, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise LibraryError(_DAMAGED.format(path=path, error=error)) from error
+        # What Parquet can't decode is an OSError too, but one without a number.
+        text = _UNREACHABLE if isinstance(error, OSError) and error.errno else _DAMAGED
+        raise LibraryError(text.format(path=path, error=error)) from error
 
 
 def iter_table(path: str, columns: list[str], *, rows: int) -> Iterator[pa.Table]:

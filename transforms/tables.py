@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.records import FaceRow, PhotoRow, printable
+from transforms.records import ERROR, FaceRow, PhotoRow, printable
 
 PHOTO_ID, ROOT, PATH, PATH_BYTES = "photo_id", "root", "path", "path_bytes"
 SIZE, MTIME, WIDTH, HEIGHT, FORMAT = "size", "mtime", "width", "height", "format"
@@ -50,6 +50,8 @@ PHOTOS_SCHEMA = pa.schema(
         (INDEXED_AT, pa.timestamp("us", tz="UTC")),
     ]
 )
+# What decides which of several rows of a photo counts.
+ROW_KEYS = (ROOT, PATH_BYTES, INDEXED_AT, STATUS, PHOTO_ID)
 THUMBS_SCHEMA = pa.schema([(FACE_ID, pa.string()), (JPEG, pa.binary())])
 ASSIGNMENTS_SCHEMA = pa.schema(
     [
@@ -162,8 +164,15 @@ def faces_schema(dimensions: int) -> pa.Schema:
 
 
 def newest_rows(photos: pa.Table) -> pa.Array:
-    """Indices (int64) of the newest row of each (root, path) of a photos table."""
-    order = pc.sort_indices(photos, sort_keys=[(INDEXED_AT, "ascending")])
+    """Indices (int64) of the row of each (root, path) of a photos table that counts: the newest.
+
+    A file that could not be read takes nothing from what is known of it: such a row counts only
+    where there is no other. The older one's size and time then say that it is to be read again.
+    Wants the columns of `ROW_KEYS`.
+    """
+    unread = pc.and_(pc.equal(photos[STATUS], ERROR), pc.is_null(photos[PHOTO_ID]))
+    photos = photos.select([ROOT, PATH_BYTES, INDEXED_AT]).append_column("read", pc.invert(unread))
+    order = pc.sort_indices(photos, sort_keys=[("read", "ascending"), (INDEXED_AT, "ascending")])
     rank = np.empty(len(order), np.int64)
     rank[order.to_numpy()] = np.arange(len(order))
     ranked = photos.select([ROOT, PATH_BYTES]).append_column("rank", pa.array(rank))

@@ -134,6 +134,12 @@ def limit_per_person(labels: np.ndarray, most: int) -> np.ndarray:
     return counts[inverse] <= most
 
 
+def has_pairs(labels: np.ndarray) -> bool:
+    """Whether there are pairs of one person, and pairs of two people."""
+    _, counts = np.unique(labels, return_counts=True)
+    return len(counts) > 1 and int(counts.max()) > 1
+
+
 def read_pairs(lines: Sequence[str]) -> list[tuple[int, str, int, str, int]]:
     """LFW's pairs file: (fold, name, number, name, number) of every pair, folds from 0.
 

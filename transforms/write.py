@@ -71,14 +71,8 @@ class WriteChunk(beam.DoFn):
     def _commit(self, chunk: str) -> Summary:
         slices = self._open.pop(chunk)
         library = Library(self._config.library)
-        with progress_pipe.fatal(self._config.progress_fd, LibraryError):
-            try:
-                summary = commit(library, fingerprint=self._fingerprint, slices=slices)
-            except OSError as error:
-                raise LibraryError(
-                    f"{library.path} can't be written ({error.strerror or error}): make room or mend "
-                    "the drive, then run again; what is committed stays"
-                ) from error
+        with progress_pipe.fatal(self._config.progress_fd, LibraryError, OSError):
+            summary = commit(library, fingerprint=self._fingerprint, slices=slices)
         progress_pipe.report(
             self._config.progress_fd,
             progress_pipe.DONE,

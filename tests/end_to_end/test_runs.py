@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
 import textwrap
 import time
 from datetime import datetime
 from pathlib import Path
-
-import pytest
 
 from tests.end_to_end.albumen_process import (
     albumen,
@@ -23,26 +18,9 @@ from tests.end_to_end.albumen_process import (
     wait_until,
     workers,
 )
-from tests.people_archive import faces, jpeg, portrait, together, write_archive
+from tests.people_archive import portrait, together, write_archive
 from transforms.library import Library
 from transforms.tables import NAME, PATH_BYTES, PERSON_ID, PHOTO_ID, REASON, STATUS
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """60 photos: enough for many chunks of four."""
-    folder = write_archive(tmp_path_factory.mktemp("archive") / "photos", portraits_each=20)
-    for number in range(18):
-        image = faces()["hopper" if number % 2 else "collins"].rotate(number - 9, fillcolor=(99, 99, 99))
-        (folder / f"turned-{number}.jpg").write_bytes(jpeg(image))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def undisturbed(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    library = tmp_path_factory.mktemp("undisturbed") / "library"
-    albumen("index", archive, library, "--workers", 2, "--chunk-size", 4, "--quiet")
-    return library
 
 
 def small_chunks(archive: Path, library: Path, *, size: int = 4) -> list[object]:
@@ -78,31 +56,6 @@ def test_the_main_job_turns_photos_into_people(tmp_path: Path) -> None:
     assert "group" not in again
     assert opened.current_revision() == revision
     assert {r[NAME] for r in opened.read_people(revision).to_pylist()} == {None}
-
-
-def test_killed_at_random_moments_and_started_again(archive: Path, undisturbed: Path, tmp_path: Path) -> None:
-    library, moments, killed = tmp_path / "library", random.Random(5), 0
-    arguments = small_chunks(archive, library, size=2)
-    for kill in range(5):
-        process = start(*arguments)
-        target = committed(library) + moments.randint(1, 2)
-        while process.poll() is None and committed(library) < target:
-            time.sleep(0.02)
-        time.sleep(moments.random() * 0.1)
-        if process.poll() is None:
-            if kill % 2:
-                os.kill(process.pid, signal.SIGKILL)
-            else:
-                os.killpg(process.pid, signal.SIGINT)
-        code, _, err = finish(process)
-        if code == 0:
-            break  # it was faster
-        assert code in (-signal.SIGKILL, 130), err
-        killed += 1
-    assert killed >= 3
-    facts = albumen(*arguments)
-    assert facts["complete"]
-    assert_same_content(library, undisturbed)
 
 
 def test_a_worker_that_is_killed_costs_nothing(archive: Path, undisturbed: Path, tmp_path: Path) -> None:

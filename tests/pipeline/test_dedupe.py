@@ -160,7 +160,7 @@ def test_merges_follow_each_other_and_rings_end() -> None:
 
 def test_near_duplicates_need_both_picture_and_vector() -> None:
     pictures = {0: thumb(1), 1: thumb(1, quality=40), 2: thumb(2), 3: thumb(1, mirror=True), 4: b"no jpeg"}
-    limits = DuplicateLimits(similarity=0.9, bits=40)
+    limits = DuplicateLimits(((0.9, 40),))
     pairs = [(0, 1, 0.99), (0, 2, 0.99), (0, 3, 0.95), (1, 3, 0.5), (0, 4, 1.0), (0, 9, 1.0)]
     found = near_duplicates(pairs, pictures, limits)
     assert {(d.left, d.right, d.mirrored) for d in found} == {(0, 1, False), (0, 3, True)}

@@ -105,3 +105,15 @@ def test_an_album_is_verified_clustered_and_shown(
     assert "pairs decide" in Path(work.out, "album.md").read_text(), (
         "rare FARs are said to be hardly measured"
     )
+
+
+def test_people_with_many_photos_only_are_an_album_too(
+    library: Library, work: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate_album, "spec_of", lambda *_: StoredVectors.spec)
+    monkeypatch.setattr(evaluate_album, "_MOST_PHOTOS", EACH - 1)
+    group_library(library, method="default", seed=0)
+    _, facts = evaluate_album.album(library.path, work)
+    verification = facts["verification"]
+    assert isinstance(verification, dict)
+    assert list(verification) == ["all people"]

@@ -155,9 +155,19 @@ def test_a_chunk_that_is_there_twice_is_read_once(library: Library) -> None:
 def test_content_under_several_paths_has_its_faces_once(library: Library) -> None:
     commit(library, "c", [photo(b"a", "1")], [face("1", 0)])
     commit(library, "d", [photo(b"copy", "1")])
-    commit(library, "e", [photo(b"a", None, status=ERROR, reason="truncated")])
+    commit(library, "e", [photo(b"a", "2", status=ERROR, reason="truncated")])
     assert faces_of(library) == ["1:0"]
     commit(library, "g", [photo(b"copy", "3", status=NO_FACE)])
+    assert faces_of(library) == []
+
+
+def test_a_file_that_could_not_be_read_takes_nothing_from_what_is_known(library: Library) -> None:
+    commit(library, "c", [photo(b"a", "1")], [face("1", 0)])
+    unread = [photo(path, None, status=ERROR, reason="can't be read") for path in (b"a", b"b")]
+    commit(library, "d", unread)
+    assert library.read_photos(["status"])["status"].to_pylist() == [OK, ERROR]
+    assert faces_of(library) == ["1:0"]
+    commit(library, "e", [photo(b"a", "2", status=ERROR, reason="truncated")])
     assert faces_of(library) == []
 
 

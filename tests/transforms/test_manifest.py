@@ -131,12 +131,12 @@ def test_rows_that_a_part_lacks_are_an_error_rather_than_missing(
         read_chunk(str(tmp_path), replace(chunk, group=group, start=start, stop=stop))
 
 
-def test_a_drive_that_fails_is_an_os_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_drive_that_fails_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(path: str) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(manifest.storage, "open_input", fail)
-    with pytest.raises(OSError, match="Input/output"):
+    with pytest.raises(ManifestError, match=r"part-00012\.parquet.*Input/output"):
         read_chunk(str(tmp_path), CHUNK)
 
 

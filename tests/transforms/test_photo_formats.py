@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.damaged_photos import greedy_tiff, png_with_exif
 from tests.photo_files import FORMATS, TAKEN, encode, exif_block, jpeg, picture, png_chunk, sample
 from transforms.decode import Photo, UnreadablePhoto, read_info, read_photo
 
@@ -123,3 +124,27 @@ def test_reasons_are_short_printable_lines():
     assert text.startswith("damaged PNG: ")
     assert len(text) <= 200
     assert text.isprintable()
+
+
+def test_headings_without_end_before_an_exif_block_take_no_time():
+    # Each taken off by a copy of the rest, they would take minutes.
+    data = png_with_exif(b"Exif\0\0" * 500_000 + exif_block(orientation=6).tobytes())
+    assert difference(decode(data)) == 0
+
+
+def test_a_tiff_directory_that_claims_the_file_many_times_is_refused():
+    # Pillow would copy the whole file for each of its entries.
+    assert "claims more than the file holds" in reason(greedy_tiff(entries=1500, size=100_000))
+    assert "claims more than the file holds" not in reason(greedy_tiff(entries=1500, size=100_000)[:600])
+    honest = greedy_tiff(entries=3, size=100_000)
+    assert difference(decode(honest)) == 0
+
+
+def test_a_large_tiff_is_read():
+    assert difference(decode(encode("TIFF", big_tiff=True))) == 0
+
+
+def test_what_a_jpeg_s_exif_names_is_not_read_by_pillow(monkeypatch):
+    data = jpeg(exif=exif_block(orientation=6).tobytes())
+    monkeypatch.setattr(Image.Exif, "load", None)
+    assert decode(data).info.width == 64

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.memory_filesystem import MemoryFileSystem
+from transforms import storage
 from transforms.library import LibraryError
 from transforms.report_folder import MARKER, ReportFolder
 
@@ -86,7 +87,7 @@ def test_the_old_report_returns_when_the_new_one_cannot_take_its_place(
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", failing)
-    with pytest.raises(PermissionError):
+    with pytest.raises(storage.WriteFailed, match="report can't be written"):
         write(str(report), a=b"new")
     assert contents(report) == {"a": b"old"}
     assert os.listdir(tmp_path) == ["report"]

@@ -12,6 +12,8 @@ from transforms.verification import (
     best_threshold,
     centred,
     fold_accuracy,
+    fold_val,
+    has_pairs,
     limit_per_person,
     pair_distances,
     read_pairs,
@@ -110,6 +112,24 @@ def test_centring_takes_the_mean_away_and_keeps_unit_length() -> None:
 def test_people_with_too_many_faces_are_left_out() -> None:
     labels = np.array([5, 5, 5, 2, 2, 9])
     np.testing.assert_array_equal(limit_per_person(labels, 2), [False, False, False, True, True, True])
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"), [([0, 0, 1], True), ([0, 0, 0], False), ([0, 1, 2], False), ([], False)]
+)
+def test_pairs_of_both_kinds(labels: list[int], expected: bool) -> None:
+    assert has_pairs(np.array(labels, int)) == expected
+
+
+def test_val_of_a_fold_is_at_the_distance_of_the_others() -> None:
+    folds = np.repeat([0, 1], 4)
+    same = np.array([True, True, False, False] * 2)
+    distances = np.array([1, 5, 4, 6, 1, 3, 2, 6.0])
+    found = fold_val(distances, same, folds, far=0.5)
+    # Fold 1 allows one of 2 and 6: up to below 6, which takes both of fold 0, and its 4. Fold 0 allows one of
+    # 4 and 6: below 6 as well, which takes both of fold 1, and its 2.
+    assert (found.val, found.far) == (1.0, 0.5)
+    assert fold_val(distances, same, folds, far=0).val == pytest.approx((0.5 + 1) / 2)
 
 
 FILE = ["2\t1", "Ann_A\t1\t2", "Ann_A\t1\tBob\t3", "Bob\t1\t4", "Bob\t2\tCid\t1"]

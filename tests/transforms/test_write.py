@@ -12,7 +12,7 @@ import pytest
 from transforms import storage
 from transforms.archive import RootGuard
 from transforms.index_config import IndexConfig
-from transforms.library import Library, LibraryError
+from transforms.library import Library
 from transforms.records import ERROR, NO_FACE, OK, FaceRow, FaceSlice, FileEntry, PhotoRow
 from transforms.summary import Summary
 from transforms.tables import EMBEDDING, FACE_ID, STATUS, matrix
@@ -155,15 +155,16 @@ def test_a_full_disk_is_told_with_the_remedy(library: Library, monkeypatch: pyte
     def full(path: str, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(storage, "write_bytes", full)
+    monkeypatch.setattr(storage, "_write_bytes", full)
     with pytest.raises(
-        LibraryError, match=r"library can't be written \(No space left on device\).*run again"
+        storage.WriteFailed,
+        match=r"library/.* can't be written \(No space left on device\): make room.*run again",
     ):
         list(step.process(part("x", ("a", 1))))
     os.close(writing)
     with open(reading) as pipe:
         (event,) = [json.loads(line) for line in pipe]
-    assert event["event"] == "fatal" and "No space left" in event["message"]
+    assert event["event"] == "fatal" and "make room" in event["message"]
     assert library.chunk_names() == []
 
 

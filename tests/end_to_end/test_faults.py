@@ -1,0 +1,211 @@
+"""Whole runs that are killed, starved of space, robbed of their library, or fed with damaged files."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tests.damaged_photos import damaged_photos
+from tests.end_to_end.albumen_process import (
+    albumen,
+    assert_same_content,
+    committed,
+    content,
+    finish,
+    start,
+    wait_until,
+    workers,
+)
+from tests.people_archive import portrait
+from transforms.lease import Holder
+from transforms.library import Library
+from transforms.tables import PATH_BYTES, PHOTO_ID, REASON, STATUS
+
+KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+
+
+def index(archive: Path, library: Path, *, size: int = 4) -> list[object]:
+    return ["index", archive, library, "--workers", 2, "--chunk-size", size, "--quiet"]
+
+
+def test_parent_and_workers_killed_at_random_again_and_again(
+    archive: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    library, chance, kills = tmp_path / "library", random.Random(8), Counter[str]()
+    arguments = index(archive, library, size=2)
+    for _ in range(5):
+        before = content(library) if (library / "library.json").exists() else ({}, {})
+        process = start(*arguments)
+        _wait_a_while(process, library, chance)
+        for _ in range(chance.randint(0, 2)):
+            for worker in workers(process)[:1]:
+                worker.kill()
+                kills["worker"] += 1
+            time.sleep(chance.random() * 0.5)
+        if process.poll() is None:
+            how = chance.choice(KILLS)
+            os.kill(process.pid, how)
+            kills[how.name] += 1
+        code, _, err = finish(process)
+        assert code in (0, 130, *(-number for number in KILLS)), err
+        if (library / "library.json").exists():
+            after = content(library)
+            assert before[0].items() <= after[0].items(), "a committed photo is lost"
+            assert before[1].keys() <= after[1].keys(), "a committed face is lost"
+    assert sum(kills.values()) >= 4, kills
+    assert albumen(*arguments)["complete"]
+    assert_same_content(library, undisturbed)
+
+
+def _wait_a_while(process: subprocess.Popen[str], library: Path, chance: random.Random) -> None:
+    """Now and then only a moment, so that a start is hit; else until something more is committed."""
+    if chance.random() < 0.3:
+        time.sleep(chance.random() * 2)
+        return
+    target = committed(library) + chance.randint(1, 4)
+    while process.poll() is None and committed(library) < target:
+        time.sleep(0.02)
+    time.sleep(chance.random() * 0.1)
+
+
+# -- drives --------------------------------------------------------------------------------------
+
+
+def mount(*arguments: object) -> None:
+    subprocess.run(["mount", *map(str, arguments)], check=True, capture_output=True)
+
+
+@pytest.fixture
+def small_drive(tmp_path: Path) -> Iterator[Path]:
+    """A drive of 160 KB; skips the test where none may be mounted."""
+    folder = tmp_path / "drive"
+    folder.mkdir()
+    try:
+        mount("-t", "tmpfs", "-o", "size=160k", "tmpfs", folder)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only root may mount a small drive, on Linux")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=False)
+
+
+def test_a_drive_that_fills_up_or_can_not_be_written_costs_nothing_that_is_committed(
+    archive: Path, undisturbed: Path, small_drive: Path
+) -> None:
+    library = small_drive / "library"
+    code, _, err = finish(start(*index(archive, library, size=2)))
+    assert code == 1, err
+    assert f"{library}" in err
+    assert "No space left on device" in err
+    assert "make room" in err
+    assert "Traceback" not in err
+    before = content(library)
+    assert 0 < len(before[0]) < 60
+    assert not list(library.rglob("*.partial"))
+
+    mount("-o", "remount,ro,size=64m", small_drive)
+    code, _, err = finish(start(*index(archive, library)))
+    assert code == 1, err
+    assert f"{library}" in err
+    assert "Read-only file system" in err
+    assert "make it writable" in err
+    assert "Traceback" not in err
+
+    mount("-o", "remount,rw,size=64m", small_drive)
+    facts = albumen(*index(archive, library))
+    assert facts["complete"]
+    assert facts["index"]["unchanged"] == len(before[0])
+    assert_same_content(library, undisturbed)
+
+
+def test_a_folder_that_this_user_may_not_write_is_named(tmp_path: Path) -> None:
+    photos, library = tmp_path / "photos", tmp_path / "folder" / "library"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(portrait("hopper"))
+    library.parent.write_text("a file where a folder should be")
+    code, _, err = finish(start(*index(photos, library)))
+    assert code == 1
+    assert f"{library}" in err
+    assert "give a folder" in err
+    assert "Traceback" not in err
+
+
+# -- the library's lease -------------------------------------------------------------------------
+
+
+def elsewhere() -> bytes:
+    """The lease of a run on another machine."""
+    return Holder(**{**asdict(Holder.new()), "host": "nas-2", "boot": "another"}).to_json()
+
+
+def test_a_stolen_library_is_let_go_and_of_two_runs_on_an_abandoned_one_one_works(
+    archive: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    library = tmp_path / "library"
+    first = start(*index(archive, library))
+    wait_until(lambda: committed(library) >= 2, first)
+    (library / "lease.json").write_bytes(elsewhere())  # as if this machine had slept meanwhile
+    code, _, err = finish(first)
+    assert code == 1
+    assert "on nas-2" in err
+    assert "has taken it over" in err
+    held = content(library)[0]
+
+    long_ago = time.time() - 1000  # and that machine is gone now
+    os.utime(library / "lease.json", (long_ago, long_ago))
+    ended = [finish(run) for run in [start(*index(archive, library), "--json") for _ in range(2)]]
+    # The second is refused, or saw the abandoned lease, waited for its end, and found nothing to do.
+    assert all(code == 0 or "in use" in err or "are starting" in err for code, _, err in ended), ended
+    indexed = [json.loads(out.splitlines()[-1])["index"]["photos"] for code, out, _ in ended if code == 0]
+    assert sum(sum(photos.values()) for photos in indexed) == 60 - len(held), "each photo once"
+    assert held.items() <= content(library)[0].items()
+    assert_same_content(library, undisturbed)
+
+
+# -- damaged files -------------------------------------------------------------------------------
+
+
+def test_a_thousand_damaged_files_end_in_one_state_each(tmp_path: Path) -> None:
+    photos, library = tmp_path / "photos", tmp_path / "library"
+    photos.mkdir()
+    files = damaged_photos(1000, seed=3)
+    for name, data in files.items():
+        (photos / name).write_bytes(data)
+    command = ["index", photos, library, "--workers", 1, "--quiet", "--json", "--max-pixels", 30_000_000]
+    process, peak = start(*command), 0
+    while process.poll() is None:
+        peak = max([peak, *(_resident(worker) for worker in workers(process))])
+        time.sleep(0.05)
+    code, out, err = finish(process)
+    assert code == 0, err
+    facts = json.loads(out.splitlines()[-1])["index"]
+    assert facts["restarts"] == 0, "a file ended the process that read it"
+    assert sum(facts["photos"].values()) == facts["listed"] == 1000
+    assert min(facts["photos"][state] for state in ("ok", "no_face", "skipped", "error")) > 0
+
+    rows = {r[PATH_BYTES]: r for r in Library.open(str(library)).read_photos().to_pylist()}
+    assert {os.fsdecode(path) for path in rows} == files.keys()
+    for path, row in rows.items():
+        assert (row[STATUS] == "ok") == (row[REASON] is None), (path, row)
+        assert row[STATUS] == "skipped" or row[PHOTO_ID], (path, row)
+    # 30 megapixels may take 360 MB beside the networks.
+    assert peak < 1_600_000_000
+
+    again = albumen("index", photos, library, "--quiet")
+    assert again["index"]["unchanged"] == 1000
+
+
+def _resident(process) -> int:
+    try:
+        return process.memory_info().rss
+    except Exception:
+        return 0
