@@ -177,7 +177,7 @@ def confidence_curve(beyond: np.ndarray, right: np.ndarray) -> Curve:
     # Closer together below, where confidence changes.
     places = np.unique(np.quantile(beyond, np.linspace(0, 1, _CURVE_POINTS) ** 2).round(3))
     values = np.clip(_smoothed(fitted, places), 0.02, 0.999)
-    return Curve(tuple(places.tolist()), tuple(values.round(3).tolist()))
+    return Curve(tuple(places.tolist()), tuple(values.astype(float).round(3).tolist()))
 
 
 def _smoothed(fitted, places: np.ndarray) -> np.ndarray:

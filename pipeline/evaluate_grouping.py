@@ -29,7 +29,7 @@ from transforms.tables import PATH_BYTES, PHOTO_ID
 _TABLE, _PLOT = "grouping_tables.md", "confidence.svg"
 _EVERYONE = WeakLimits(size=0, score=0, yaw=360, sharpness=0)
 # An ablation's threshold is moved by what suits it best on the learning half.
-_SHIFTS = np.round(np.arange(-0.06, 0.061, 0.02), 2)
+_SHIFTS = np.round(np.arange(-0.04, 0.041, 0.02), 2)
 _BINS = 10
 _HEAD = (
     "| | BCubed F | P | R | pairwise F | P | R | groups / people | largest |\n"

@@ -226,21 +226,21 @@ def _average_linkage(distances: np.ndarray, threshold: float) -> np.ndarray:
     return fcluster(tree, t=1 - threshold, criterion="distance").astype(np.int64) - 1
 
 
-def _hdbscan(distances: np.ndarray, threshold: float) -> np.ndarray:
+def _hdbscan(distances: np.ndarray, _threshold: float) -> np.ndarray:
     """The clusters with the most excess of mass; noise is alone.
 
-    The component as a whole is one of the candidates, born where the threshold cuts it loose. To
-    hdbscan it would be the root, which is either never chosen or born at infinity and nearly always
-    chosen; so two stand-ins, as far from every face as the threshold reaches, take that place.
+    The component as a whole is one of the candidates, born at similarity 0, where strangers are on
+    average. To hdbscan it would be the root, which is either never chosen or born at infinity and
+    nearly always chosen; so two stand-ins, unlike every face, take that place.
     """
     from hdbscan import HDBSCAN as Hdbscan
 
-    count, reach = len(distances), 1 - threshold
+    count = len(distances)
     if count < 3:
         return np.zeros(count, np.int64)
-    table = np.full((count + 2, count + 2), reach * 1.0001)
+    table = np.ones((count + 2, count + 2))
     table[:count, :count] = distances
-    table[count:, count:] = 0.01 * reach
+    table[count:, count:] = 0.01
     np.fill_diagonal(table, 0)
     found = Hdbscan(min_cluster_size=2, min_samples=1, metric="precomputed", core_dist_n_jobs=1).fit(table)
     labels = found.labels_[:count].astype(np.int64)

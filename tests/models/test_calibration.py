@@ -110,7 +110,7 @@ def test_what_is_shipped_can_be_read() -> None:
         shipped = Calibration.from_json(file.read_text(encoding="utf-8"))
         assert shipped.source and np.isfinite(shipped.centre).all()
         assert all(0 < line.at(n) < 1 for line in shipped.thresholds.values() for n in (10, 10**7))
-        assert shipped.cohort is None or shipped.cohort.vectors.shape[1] == len(shipped.centre)
+        assert shipped.cohort is not None and shipped.cohort.vectors.shape[1] == len(shipped.centre)
         assert list(shipped.confidence.values) == sorted(shipped.confidence.values)
 
 

@@ -11,10 +11,12 @@ from models.calibration import USUAL_CONFIDENCE, Calibration
 from pipeline.calibrate import assigned_right, best_threshold, calibrate, confidence_curve
 from pipeline.evaluate import clusters, in_learning_half, labelled_faces
 from pipeline.evaluate_grouping import ABLATIONS, evaluate_grouping
-from pipeline.group import group_library
+from pipeline.group import group_library, is_current
+from pipeline.options import UsageError
 from tests.labelled_library import DIMENSIONS, EACH, PEOPLE, labelled_library
 from transforms.grouping import METHODS, THRESHOLD_METHODS
 from transforms.library import Library, LibraryError
+from transforms.tables import CONFIDENCE
 
 
 @pytest.fixture
@@ -40,6 +42,32 @@ def test_groups_are_scored_with_ungrouped_faces_alone(labelled: Library) -> None
     assert scores["faces"] == PEOPLE * EACH + 1
     halves = [facts[k] for k in facts if k.endswith("hash)")]
     assert sum(half["faces"] for half in halves if isinstance(half, dict)) == scores["faces"]
+
+
+@pytest.mark.parametrize("method", THRESHOLD_METHODS)
+def test_the_same_library_and_seed_give_the_same_people(labelled: Library, method: str) -> None:
+    import torch
+
+    found, threads = [], torch.get_num_threads()
+    for number in (1, 2):
+        torch.set_num_threads(number)
+        revision = group_library(labelled, method=method, seed=5).revision
+        found.append(labelled.read_assignments(revision))
+    torch.set_num_threads(threads)
+    assert found[0].drop([CONFIDENCE]).equals(found[1].drop([CONFIDENCE]))
+    np.testing.assert_allclose(found[0][CONFIDENCE], found[1][CONFIDENCE], atol=1e-3)
+
+
+def test_k_means_is_told_how_many_people_there_are(labelled: Library) -> None:
+    with pytest.raises(UsageError, match="--people"):
+        group_library(labelled, method="kmeans", seed=0)
+    with pytest.raises(UsageError, match="--people"):
+        group_library(labelled, method="default", seed=0, number=7)
+    summary = group_library(labelled, method="kmeans", seed=0, number=PEOPLE)
+    grouping = labelled.read_grouping(summary.revision)
+    assert grouping["number"] == PEOPLE and grouping["ran"] == f"k-means, {PEOPLE} groups"
+    assert is_current(labelled, method="kmeans", seed=0, number=PEOPLE)
+    assert not is_current(labelled, method="kmeans", seed=0, number=PEOPLE + 1)
 
 
 def test_a_calibration_is_learnt_from_one_half_and_found_again(labelled: Library, tmp_path: Path) -> None:
