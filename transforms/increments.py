@@ -76,7 +76,7 @@ def increment(
     `graph`: of all clear faces (`grown_graph`); `changed` int64[m]: faces about which the corrections say
     something else than before; `group_faces` groups a part of the faces.
     """
-    region = touched(faces.vectors, kept, graph, constraints, changed, threshold, search)
+    region = touched(faces, kept, graph, constraints, changed, threshold, search)
     rows = np.flatnonzero(region)
     group, role, confidence = kept.group.copy(), kept.role.copy(), kept.confidence.copy()
     if len(rows):
@@ -88,20 +88,23 @@ def increment(
 
 
 def touched(
-    vectors: np.ndarray, kept: Kept, graph: NeighbourGraph, constraints: Constraints, changed: np.ndarray,
+    faces: FaceSet, kept: Kept, graph: NeighbourGraph, constraints: Constraints, changed: np.ndarray,
     threshold: float, search: Search = nearest,
 ) -> np.ndarray:  # fmt: skip
     """bool[n]: new faces, the people and ungrouped faces that are like one, and what corrections touch."""
     new = ~kept.known
     region = new.copy()
     region[changed] = True
-    near = graph.filter((graph.similarity >= threshold) & (new[graph.left] | new[graph.right]))
+    bias = faces.biases()
+    near = graph.filter(new[graph.left] | new[graph.right])
+    near = near.filter(near.similarity - (bias[near.left] + bias[near.right]) / 2 >= threshold)
     region[near.left] = region[near.right] = True
     loose = np.flatnonzero(kept.known & (kept.group < 0))
     if new.any() and len(loose):
         # Weak faces have no place in the graph, but may clearly fit a person who has grown.
-        index, similarity = search(vectors[new], vectors[loose], NEIGHBOURS)
-        region[loose[np.unique(index[similarity >= threshold])]] = True
+        index, similarity = search(faces.vectors[new], faces.vectors[loose], NEIGHBOURS)
+        likeness = similarity - (bias[new][:, None] + bias[loose[index]]) / 2
+        region[loose[np.unique(index[likeness >= threshold])]] = True
     while True:
         groups = np.unique(kept.group[region])
         grown = region | (np.isin(kept.group, groups[groups >= 0]))
