@@ -41,11 +41,13 @@ def remove_old_graphs(library: Library) -> None:
 
 
 def read_kept(library: Library, face_ids: pa.Array, successors: Successors) -> Kept | None:
-    """What the current revision hands on to a grouping of these faces; None where it kept no graph."""
+    """What the current revision hands on to a grouping of these faces; None where that is nothing."""
     revision = library.current_revision()
     if revision is None or not storage.exists(library.file(_GRAPH, revision, _EDGES)):
         return None
     table = library.read_assignments(revision)
+    if not len(table):
+        return None
     ids = successors.renamed(table[FACE_ID]).combine_chunks()
     row = (
         pc.fill_null(pc.index_in(face_ids, value_set=ids.cast(face_ids.type)), -1).to_numpy().astype(np.int64)

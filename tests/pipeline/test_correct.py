@@ -58,6 +58,14 @@ def grown(tmp_path: Path) -> GrownLibrary:
     return made
 
 
+def test_the_first_faces_come_to_a_library_that_was_grouped_without_any(tmp_path: Path) -> None:
+    made = GrownLibrary(tmp_path / "library")
+    made.add([])
+    assert group_library(made.library, method="default", seed=0).people == 0
+    made.add(*[[i % 6] for i in range(60)])
+    assert group_library(made.library, method="default", seed=0).people == 6
+
+
 def person_of(grown: GrownLibrary, number: int) -> str:
     """The person of the photo with this number."""
     found = assigned(grown.library)[grown.face(f"album/{number:04d}.jpg")]
