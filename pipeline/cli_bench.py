@@ -108,6 +108,9 @@ def bench_synthetic(library, out, fit, seed, as_json, quiet) -> None:
     "--faces", type=click.IntRange(1000), multiple=True, default=(10_000, 100_000, 1_000_000),
     show_default=True, help="How many; may be given several times.",
 )  # fmt: skip
+@click.option(
+    "--family", is_flag=True, help="Also 20 people of 20,000 faces each among 100,000 of strangers."
+)
 @click.option("--out", type=click.Path(file_okay=False), default="docs", show_default=True)
 @click.option("--work", type=click.Path(exists=True, file_okay=False), help="Where the libraries lie.")
 @click.option("--method", default="default", show_default=True)
@@ -115,9 +118,10 @@ def bench_synthetic(library, out, fit, seed, as_json, quiet) -> None:
 @search_options
 @output_options
 @reported
-def bench_group(faces, out, work, method, as_json, quiet, **search) -> None:
+def bench_group(faces, family, out, work, method, as_json, quiet, **search) -> None:
     """Time and memory of grouping synthetic libraries, and what it finds."""
     from pipeline.bench_group import bench as measure
 
-    found = measure(list(faces), out, work=work, method=method, settings=search_settings(search))
+    settings = search_settings(search)
+    found = measure(list(faces), out, work=work, method=method, settings=settings, family=family)
     print_result(commands.Result(*found), as_json, quiet)

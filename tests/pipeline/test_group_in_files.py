@@ -10,7 +10,7 @@ from models.calibration import shipped_calibration
 from models.embedder import embedder_spec
 from models.face_statistics import shipped_statistics
 from pipeline import group
-from pipeline.bench_group import neighbour_recall
+from pipeline.bench_group import FAMILY_FACES, family_people, largest_people, neighbour_recall
 from pipeline.search_neighbours import SearchSettings, search_neighbours
 from transforms.clustering_scores import clustering_scores
 from transforms.library import Library
@@ -109,3 +109,17 @@ def test_a_library_grouped_in_files_has_the_people_that_it_has_when_grouped_in_m
     assert tables[1].equals(tables[2])
     assert tables[0][FACE_ID].equals(tables[1][FACE_ID])
     assert not [name for name in (tmp_path / "library").iterdir() if name.name.startswith("work-")]
+
+
+def test_the_largest_people_are_judged_by_the_group_with_most_of_their_faces() -> None:
+    person = np.repeat([0, 1, 2], [10, 8, 2])
+    group = np.array([0] * 9 + [5] + [1] * 4 + [2] * 3 + [0] + [-1, -2])
+    whole, clean = largest_people(person, group, count=2)
+    assert whole == pytest.approx((0.9 + 0.5) / 2)
+    assert clean == pytest.approx((0.9 + 1.0) / 2)
+
+
+def test_a_family_is_twenty_large_people_among_small_ones() -> None:
+    sizes = family_people(seed=0).drawn(FAMILY_FACES, np.random.default_rng(0))
+    assert (sizes[:20] == 20_000).all() and sizes[20:].max() <= 500
+    assert sizes[20:].sum() == pytest.approx(100_000, rel=0.01)
