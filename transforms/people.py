@@ -192,8 +192,10 @@ def one_face_a_photo(vectors: np.ndarray, labels: np.ndarray, photo: np.ndarray)
     _, inverse, counts = np.unique(pair, return_inverse=True, return_counts=True)
     doubled = np.flatnonzero(counts[inverse] > 1)
     if len(doubled):
-        means = group_means(vectors, result)
-        nearness = row_products(vectors, doubled, means, result[doubled])
+        groups = np.unique(result[doubled])
+        place = np.searchsorted(groups, result).clip(max=len(groups) - 1)
+        means = group_means(vectors, np.where(groups[place] == result, place, -1))
+        nearness = row_products(vectors, doubled, means, place[doubled])
         doubled = doubled[np.lexsort((doubled, -nearness, inverse[doubled]))]
         first = np.flatnonzero(np.append(True, np.diff(inverse[doubled]) > 0))
         kept = np.repeat(doubled[first], np.diff(np.append(first, len(doubled))))
@@ -212,11 +214,13 @@ def _without_singles(labels: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class LooseNeighbours:
-    """Pairs of an ungrouped face and a grouped one: int[m] `loose`, `core`, float32[m] `cosine`."""
+    """Pairs of an ungrouped face and a grouped one: int[m] `loose`, `core`, float32[m] `cosine`;
+    `unlisted` float32[n], how alike a grouped face that is in no pair with it may be to each face."""
 
     loose: np.ndarray
     core: np.ndarray
     cosine: np.ndarray
+    unlisted: np.ndarray
 
 
 def loose_neighbours(
@@ -224,9 +228,14 @@ def loose_neighbours(
 ) -> LooseNeighbours:
     """The grouped faces nearest to each ungrouped one: all are compared, or the edges of `graph` taken."""
     loose, core = np.flatnonzero(group < 0), np.flatnonzero(group >= 0)
+    unlisted = np.full(len(group), -1, np.float32)
     if graph is None:
         index, cosine = nearest(vectors[loose], vectors[core], _ATTACH_NEIGHBOURS)
-        return LooseNeighbours(np.repeat(loose, index.shape[1]), core[index.ravel()], cosine.ravel())
+        if index.shape[1] < len(core):
+            unlisted[loose] = cosine[:, -1]
+        return LooseNeighbours(
+            np.repeat(loose, index.shape[1]), core[index.ravel()], cosine.ravel(), unlisted
+        )
     parts = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
     for start in range(0, len(graph.left), _SLICE):
         left, right, cosine = (
@@ -234,11 +243,20 @@ def loose_neighbours(
             for column in (graph.left, graph.right, graph.similarity)
         )
         parts += [
-            (a[mixed], b[mixed], cosine[mixed])
+            (a[mine], b[mine], cosine[mine])
             for a, b in ((left, right), (right, left))
-            for mixed in [(group[a] < 0) & (group[b] >= 0)]
+            for mine in [group[a] < 0]
         ]
-    return LooseNeighbours(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    face, other, cosine = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    order = np.lexsort((-cosine, face))
+    face, other, cosine = face[order], other[order], cosine[order]
+    # What the graph leaves out is less alike than its least edge, and than a face's last neighbour.
+    unlisted[loose] = cosine.min(initial=1)
+    begins = np.flatnonzero(np.append(True, np.diff(face) != 0)) if len(face) else np.zeros(0, np.int64)
+    full = begins[np.diff(np.append(begins, len(face))) >= NEIGHBOURS]
+    unlisted[face[full]] = cosine[full + NEIGHBOURS - 1]
+    grouped = group[other] >= 0
+    return LooseNeighbours(face[grouped], other[grouped], cosine[grouped], unlisted)
 
 
 def attach(
@@ -259,7 +277,8 @@ def attach(
     similarity = near.cosine - (bias[near.loose] + bias[near.core]) / 2
     loose, best, fit, second, alone = _best_people(near.loose, group[near.core], similarity)
     # Who sees one person alone among the neighbours may have a runner-up beyond them.
-    unseen = np.flatnonzero(alone & (fit >= threshold))
+    hidden = near.unlisted[loose] - (bias[loose] + bias.min()) / 2
+    unseen = np.flatnonzero(alone & (fit >= threshold) & (hidden > fit - margin))
     second[unseen] = fit[unseen] - _lead(vectors, group, loose[unseen], best[unseen])
     fits = np.flatnonzero((fit >= threshold) & (fit - second >= margin))
     fits = fits[np.lexsort((loose[fits], -fit[fits]))]

@@ -38,7 +38,10 @@ def test_groups_are_as_alike_as_their_faces_over_the_lengths_of_their_means(
     labels, random = renumbered(np.array(raw)), np.random.default_rng(seed)
     vectors = unit(random.normal(size=(len(raw), 8)) + 1)
     bias = random.normal(size=len(raw)).astype(np.float32) / 10
-    found = group_graph(vectors, labels, all_pairs(len(raw)), bias=bias, photo=np.arange(len(raw)), least=-9)
+    graph = all_pairs(len(raw))
+    graph.similarity[:] = (vectors[graph.left] * vectors[graph.right]).sum(axis=1)
+    graph.similarity[:] -= (bias[graph.left] + bias[graph.right]) / 2
+    found = group_graph(vectors, labels, graph, bias=bias, photo=np.arange(len(raw)), least=-9)
     pairs = list(zip(found.left.tolist(), found.right.tolist(), strict=True))
     groups = labels.max() + 1
     assert pairs == [(a, b) for a in range(groups) for b in range(a + 1, groups)]
