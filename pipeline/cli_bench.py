@@ -24,7 +24,7 @@ def bench() -> None:
 
 
 @bench.command("index")
-@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
+@click.argument("folders", nargs=-1, type=click.Path(exists=True, file_okay=False))
 @click.option("--count", type=click.IntRange(3), default=24, show_default=True, help="Photos of each folder.")
 @click.option("--turns", type=click.IntRange(1), default=3, show_default=True, help="Runs of each loop.")
 @click.option(
@@ -37,15 +37,25 @@ def bench() -> None:
 @click.option(
     "--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True, help="Processes."
 )
+@click.option(
+    "--boxes", nargs=2, metavar="PHOTOS BOXES",
+    help="Also which faces are found in photos with labelled boxes, such as WIDER FACE.",
+)  # fmt: skip
+@click.option(
+    "--pairs", nargs=2, metavar="LIBRARY PAIRS",
+    help="Also LFW's pairs, by vectors of this precision and of float32; LFW is indexed in LIBRARY.",
+)  # fmt: skip
 @output_options
 @reported
-def bench_index(folders, count, turns, precision, workers, as_json, quiet) -> None:
+def bench_index(folders, count, turns, precision, workers, boxes, pairs, as_json, quiet) -> None:
     """Speed of indexing the photos in FOLDERS, beside facenet-pytorch's own loop.
 
     The loop runs as its README shows it, on full photos and on photos reduced to 1280 pixels, in
-    turns with Albumen, on one core and on all.
+    turns with Albumen, on one core and on all. --boxes and --pairs show what speed must not cost.
     """
-    result = commands.bench_index(folders, count=count, turns=turns, precision=precision, workers=workers)
+    result = commands.bench_index(
+        folders, count=count, turns=turns, precision=precision, workers=workers, boxes=boxes, pairs=pairs
+    )
     print_result(result, as_json, quiet)
 
 

@@ -36,7 +36,8 @@ THRESHOLD_METHODS = (DEFAULT, HDBSCAN, AGGLOMERATIVE, CHINESE_WHISPERS)
 # The default method's first communities keep this much above the threshold, and pieces are put
 # together from this much below it on: both the best of the learning half, by a flat margin.
 _FINER, _COARSER = 0.03, -0.03
-REACH = 0.12
+# Groups are compared where two of their faces are at most this much less alike than the threshold asks.
+REACH = 0.06
 # Putting together makes larger groups, whose means are surer.
 _ROUNDS = 2
 # A larger component's distances take gigabytes, several times over: the graph method takes it.
