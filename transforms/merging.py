@@ -32,7 +32,8 @@ def group_graph(
     photo: np.ndarray,
     least: float,
 ) -> NeighbourGraph:
-    """The graph of the groups int[n] `labels` (0 … g-1): edges where faces of two groups are neighbours.
+    """The graph of the groups int[n] `labels` (0 … g-1, -1 for faces that take no part): edges where faces
+    of two groups are neighbours.
 
     Its similarity is the mean similarity between the faces of both, minus half of each one's mean
     `bias` float32[n], over the lengths of both mean vectors to the power `_SHARPENING`; a mean is shorter
@@ -41,13 +42,15 @@ def group_graph(
     """
     count = int(labels.max(initial=-1)) + 1
     left, right = labels[graph.left].astype(np.int64), labels[graph.right].astype(np.int64)
-    across = left != right
+    across = (left != right) & (left >= 0) & (right >= 0)
     left, right = left[across], right[across]
     pairs = np.unique(np.minimum(left, right) * count + np.maximum(left, right))
     left, right = (pairs // count).astype(np.int32), (pairs % count).astype(np.int32)
     means = group_means(vectors, labels)
     length = np.maximum(np.linalg.norm(means, axis=1), 1e-6)
-    mean_bias = np.bincount(labels, bias, minlength=count) / np.maximum(np.bincount(labels), 1)
+    taking_part = labels >= 0
+    sizes = np.bincount(labels[taking_part], minlength=count)
+    mean_bias = np.bincount(labels[taking_part], bias[taking_part], minlength=count) / np.maximum(sizes, 1)
     similarity = row_products(means, left, means, right) - (mean_bias[left] + mean_bias[right]) / 2
     similarity = (similarity / (length[left] * length[right]) ** _SHARPENING).astype(np.float32)
     alike = similarity >= least
@@ -80,9 +83,10 @@ def row_products(first: np.ndarray, left: np.ndarray, second: np.ndarray, right:
 
 def _seen_together(labels: np.ndarray, photo: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """bool[m]: for which pairs of groups too many photos show both."""
-    place = np.unique(photo, return_inverse=True)[1]
+    grouped = labels >= 0
+    place = np.unique(photo[grouped], return_inverse=True)[1]
     shape = (int(labels.max(initial=-1)) + 1, int(place.max(initial=-1)) + 1)
-    shown = csr_matrix((np.ones(len(labels), np.int32), (labels, place)), shape)
+    shown = csr_matrix((np.ones(len(place), np.int32), (labels[grouped], place)), shape)
     shown.data[:] = 1  # a group may have two faces of a photo
     photos = np.diff(shown.indptr)
     work = np.cumsum(photos[left] + photos[right], dtype=np.int64)

@@ -146,10 +146,10 @@ def least_cosine(threshold: float, bias: np.ndarray) -> float:
     return threshold - REACH + float(bias.min(initial=0))
 
 
-def clear_neighbours(faces: FaceSet, *, least: float, limits: WeakLimits) -> NeighbourGraph:
+def clear_neighbours(faces: FaceSet, *, least: float, limits: WeakLimits, threads: int = 1) -> NeighbourGraph:
     """The neighbours of clear faces with a cosine of at least `least`, by row among all faces."""
     rows = np.flatnonzero(~faces.weak(limits)).astype(np.int32)
-    found = neighbour_graph(faces.vectors[rows], k=NEIGHBOURS, least=least)
+    found = neighbour_graph(faces.vectors[rows], k=NEIGHBOURS, least=least, threads=threads)
     return NeighbourGraph(len(faces.vectors), rows[found.left], rows[found.right], found.similarity)
 
 

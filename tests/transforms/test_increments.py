@@ -46,7 +46,7 @@ def test_new_faces_join_their_people_and_nobody_else_is_looked_at() -> None:
     before = grouped(part_of(faces, old), Constraints())
     after = grow(faces, before, old, np.arange(203))
     assert (before.kind, after.kind) == (FULL, INCREMENT)
-    assert after.regrouped == 43
+    assert after.regrouped == 3
     np.testing.assert_array_equal(renumbered(after.found.group), renumbered(who))
 
 
