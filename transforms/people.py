@@ -131,7 +131,11 @@ def assign(
         identical=IDENTICAL,
     )  # fmt: skip
     group = keep(_without_singles(labels))
-    near = loose_neighbours(faces.vectors, group, attach_along)
+    # A clear face that is like no other has nobody to attach to.
+    hopeful = weak.copy()
+    for ends in (edges.left, edges.right):
+        hopeful[ends[edges.similarity >= threshold]] = True
+    near = loose_neighbours(faces.vectors, group, attach_along, among=hopeful)
     attached = keep(
         attach(faces.vectors, group, photo, near, threshold=threshold, bias=bias, margin=rules.margin)
     )
@@ -220,11 +224,14 @@ class LooseNeighbours:
 
 
 def loose_neighbours(
-    vectors: np.ndarray, group: np.ndarray, graph: NeighbourGraph | None = None
-) -> LooseNeighbours:
-    """The grouped faces nearest to each ungrouped one: all are compared, or the edges of `graph` taken."""
-    loose, core = np.flatnonzero(group < 0), np.flatnonzero(group >= 0)
+    vectors: np.ndarray, group: np.ndarray, graph: NeighbourGraph | None = None, *,
+    among: np.ndarray | None = None,
+) -> LooseNeighbours:  # fmt: skip
+    """The grouped faces nearest to each ungrouped one: the edges of `graph`, or else all are compared,
+    of the ungrouped ones those `among` bool[n]."""
+    core = np.flatnonzero(group >= 0)
     if graph is None:
+        loose = np.flatnonzero((group < 0) & (True if among is None else among))
         index, cosine = nearest(vectors[loose], vectors[core], _ATTACH_NEIGHBOURS)
         return LooseNeighbours(np.repeat(loose, index.shape[1]), core[index.ravel()], cosine.ravel())
     parts = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
