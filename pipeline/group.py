@@ -151,6 +151,7 @@ def group_library(
         people=people,
         grouping=_facts(library, summary, known, rules, seed, number)
         | {
+            "faces_state": library.state_of(table),
             "corrections_state": state,
             "named_by_corrections": corrected_names,
             "effective_corrections": list(decisions.effective),
@@ -241,7 +242,6 @@ def _facts(
         "seed": seed,
         "number": number,
         "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "faces_state": library.faces_state(),
         "fingerprint": library.info().fingerprint,
         "calibration": known.source,
         "cohort": len(known.cohort.vectors) if known.cohort else 0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -91,7 +91,8 @@ def _written(
     library: Library, known: Calibration, path: str, *, threads: int
 ) -> tuple[VectorFile, np.ndarray]:
     """Centred vectors in order of face_id, in a file, and float32[n] their biases."""
-    rank = _ranks(library)
+    chunks = list(library.face_rows())
+    rank = _ranks(library, chunks)
     bias = np.zeros(len(rank), np.float32)
     dimensions = len(known.centre)
 
@@ -102,7 +103,7 @@ def _written(
             bias[places] = known.cohort.bias(vectors)
         return places, vectors
 
-    parts = _ahead(ready, _embeddings(library, rank), threads=threads)
+    parts = _ahead(ready, _embeddings(library, rank, chunks), threads=threads)
     return write_vectors(path, len(rank), dimensions, parts), bias
 
 
@@ -118,29 +119,35 @@ def _ahead(function: Callable, elements: Iterable, *, threads: int) -> Iterator:
             yield waiting.popleft().result()
 
 
-def _ranks(library: Library) -> np.ndarray:
+_Chunks = Sequence[tuple[str, np.ndarray | None]]
+
+
+def _ranks(library: Library, chunks: _Chunks) -> np.ndarray:
     """int64[n]: the place in order of face_id of each face in order of chunks."""
-    parts = [part[FACE_ID] for part in library.iter_faces([FACE_ID], rows=1_000_000)]
+    parts = [part[FACE_ID] for part in library.iter_faces([FACE_ID], rows=1_000_000, of=chunks)]
     order = pc.sort_indices(pa.chunked_array([c for part in parts for c in part.chunks])).to_numpy()
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     return rank
 
 
-def _embeddings(library: Library, rank: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _embeddings(
+    library: Library, rank: np.ndarray, chunks: _Chunks
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(rows in order of face_id, float32[m, d]), slice by slice."""
     start = 0
-    for part in library.iter_faces([EMBEDDING]):
+    for part in library.iter_faces([EMBEDDING], of=chunks):
         yield rank[start : start + len(part)], matrix(part[EMBEDDING])
         start += len(part)
 
 
 def sampled_embeddings(library: Library) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings taken evenly from all faces, in order of face_id: (int64[m] rows, float32[m, d])."""
-    rank = _ranks(library)
+    chunks = list(library.face_rows())
+    rank = _ranks(library, chunks)
     step = max(1, len(rank) // _CALIBRATION_SAMPLE)
     rows, found = [], []
-    for places, part in _embeddings(library, rank):
+    for places, part in _embeddings(library, rank, chunks):
         chosen = places % step == 0
         rows.append(places[chosen])
         found.append(part[chosen])

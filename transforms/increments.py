@@ -17,6 +17,7 @@ from models.calibration import Curve
 from transforms.constraints import Constraints
 from transforms.enforcement import enforce, freed_photos, guided_by
 from transforms.grouping import StrongFaces, fine_groups, merged_groups
+from transforms.merging import group_means
 from transforms.neighbours import NeighbourGraph, edge_order, graph_within
 from transforms.people import (
     ATTACHED,
@@ -104,8 +105,9 @@ def increment(
     )  # fmt: skip
     role = np.where(free | (start < 0), np.where(group >= 0, CORE, ATTACHED), kept.role)
     role = np.where(attached < 0, UNGROUPED, role).astype(object)
-    found = _tidied(attached, role, kept.confidence.copy(), constraints)
-    return _judged(faces, found, start, free, how), int(free.sum())
+    found = _judged(faces, _tidied(attached, role, kept.confidence.copy(), constraints), start, free, how)
+    ran = f"map equation on {len(edges.left):,} edges of new faces, merged by means with the people before"
+    return replace(found, ran=ran), int(free.sum())
 
 
 def _opened(kept: Kept, constraints: Constraints, changed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -153,11 +155,40 @@ def _put_together(
         graph_within(strong, members), threshold=how.threshold, seed=how.seed
     )
     chosen = StrongFaces(faces.vectors, bias, faces.photo, strong, members)
-    merged = merged_groups(chosen, _dense(labels), threshold=how.threshold, seed=how.seed)
+    labels = _dense(labels)
+    merged = merged_groups(chosen, labels, threshold=how.threshold, seed=how.seed)
+    merged = _known_to_differ(faces.vectors, labels, merged, core, constraints)
     # People whom nobody met, and faces that had attached, go with their people.
     place = np.arange(count + 1) + int(merged.max(initial=-1)) + 1
     place[start[core]] = merged[core]
     return _dense(np.where(merged >= 0, merged, np.where(start >= 0, place[start], -1)))
+
+
+def _known_to_differ(
+    vectors: np.ndarray, labels: np.ndarray, merged: np.ndarray, core: np.ndarray, constraints: Constraints
+) -> np.ndarray:
+    """int64[n]: `merged` groups of `labels`, without those that have two kept people in them who are known
+    to be different: these stay as they were, and the others go with the one whom they are most like."""
+    left, right = constraints.apart.T
+    together = (merged[left] == merged[right]) & (labels[left] != labels[right])
+    mixed = set(merged[left[together]].tolist())
+    names: dict[int, str] = {}
+    for claim in constraints.claims:
+        for number in np.unique(merged[claim.faces]).tolist():
+            if names.setdefault(number, claim.name) != claim.name:
+                mixed.add(number)
+    result = merged.copy()
+    for number in sorted(mixed - {-1}):
+        rows = np.flatnonzero(merged == number)
+        node = np.unique(labels[rows], return_inverse=True)[1]
+        kept = np.unique(node[core[rows]])
+        if len(kept) > 1:
+            means = group_means(vectors[rows], node)
+            means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+            goes_with = kept[(means @ means[kept].T).argmax(axis=1)]
+            goes_with[kept] = kept
+            result[rows] = int(result.max()) + 1 + goes_with[node]
+    return result
 
 
 def _dense(labels: np.ndarray) -> np.ndarray:

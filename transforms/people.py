@@ -8,7 +8,7 @@ fit, or stay ungrouped.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -335,25 +335,18 @@ def own_likeness(vectors: np.ndarray, group: np.ndarray, bias: np.ndarray) -> np
     return result
 
 
-def person_ids(face_ids: Sequence[str], group: np.ndarray, previous: dict[str, str]) -> list[str]:
+def person_ids(face_ids: Sequence[str], group: np.ndarray, previous: Mapping[str, str]) -> list[str]:
     """An id for each group 0 … g-1.
 
     A group takes over the id of the person of the last revision with which it shares most faces, the
     largest overlap first, and each id goes to one group. New people are named after their first face
     in order of id, so the same library gives the same ids.
     """
-    overlaps: dict[tuple[int, str], int] = {}
-    first_face: dict[int, str] = {}
-    for face, number in zip(face_ids, group.tolist(), strict=True):
-        if number < 0:
-            continue
-        first_face.setdefault(number, face)
-        if face in previous:
-            key = (number, previous[face])
-            overlaps[key] = overlaps.get(key, 0) + 1
+    numbers, first = np.unique(group, return_index=True)
+    first_face = {n: face_ids[r] for n, r in zip(numbers.tolist(), first.tolist(), strict=True) if n >= 0}
     ids: dict[int, str] = {}
     used: set[str] = set()
-    for (number, person), _ in sorted(overlaps.items(), key=lambda item: (-item[1], item[0])):
+    for number, person in _overlaps(face_ids, group, previous):
         if number not in ids and person not in used:
             ids[number] = person
             used.add(person)
@@ -363,6 +356,21 @@ def person_ids(face_ids: Sequence[str], group: np.ndarray, previous: dict[str, s
             ids[number] = _new_id(first_face[number], reserved)
             reserved.add(ids[number])
     return [ids[number] for number in range(len(first_face))]
+
+
+def _overlaps(
+    face_ids: Sequence[str], group: np.ndarray, previous: Mapping[str, str]
+) -> list[tuple[int, str]]:
+    """The pairs of a group and a person of before that share faces, the largest overlap first."""
+    rows = np.flatnonzero(group >= 0).tolist()
+    held = [previous.get(face_ids[row], "") for row in rows]
+    people = sorted(set(held))
+    code = {person: i for i, person in enumerate(people)}
+    codes = np.fromiter(map(code.__getitem__, held), np.int64, len(held))
+    pairs, counts = np.unique(group[rows] * len(people) + codes, return_counts=True)
+    pairs = pairs[np.argsort(-counts, kind="stable")]
+    found = zip((pairs // max(len(people), 1)).tolist(), (pairs % max(len(people), 1)).tolist(), strict=True)
+    return [(number, people[code]) for number, code in found if people[code]]
 
 
 def _new_id(face_id: str, reserved: set[str]) -> str:
