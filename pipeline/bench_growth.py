@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -28,15 +29,17 @@ _ALL, _GROWING, _TRUTH = "all", "library", "truth.npy"
 
 
 def bench(
-    faces: int, *, shares: list[float], folder: str | None, work: str | None, settings: SearchSettings
-) -> tuple[list[str], dict[str, object]]:
+    faces: int, *, shares: list[float], folder: str | None, work: str | None, settings: SearchSettings,
+    show: Callable[[str], None] = lambda line: None,
+) -> tuple[list[str], dict[str, object]]:  # fmt: skip
     """Groups a library of `faces` synthetic faces whose photos come in parts, of the given `shares`.
 
     `folder` keeps the synthetic faces for another time; without one they lie in `work` until the end.
+    `show` gets a line for each step as soon as it is known.
     """
     place: AbstractContextManager[str]
     place = nullcontext(folder) if folder else tempfile.TemporaryDirectory(prefix="albumen-bench-", dir=work)
-    lines, steps = [], []
+    steps = []
     with place as lies_in:
         if not storage.exists(storage.join(lies_in, _TRUTH)):
             in_process(_write, lies_in, faces, shares, settings.seed)
@@ -44,16 +47,16 @@ def bench(
         for part in range(len(shares)):
             in_process(_arrive, lies_in, part)
             steps.append(in_process(_group, lies_in, part, settings, False))
-            lines.append(_described(steps[-1]))
+            show(_described(steps[-1]))
         once = in_process(_group, lies_in, len(shares) - 1, settings, True)
-    lines.append(_described(once))
+    show(_described(once))
     seconds = sum(step["processor_seconds"] for step in steps)
     ratio = seconds / once["processor_seconds"]
     points = 100 * (steps[-1]["bcubed_f"] - once["bcubed_f"])
-    lines.append(
+    lines = [
         f"In {len(shares)} steps {seconds:.0f} s of processor time, {ratio:.2f} times that of all at once; "
         f"BCubed F {steps[-1]['bcubed_f']:.4f}, {points:+.2f} points."
-    )
+    ]
     return lines, {"steps": steps, "once": once, "cost": ratio, "points": points}
 
 

@@ -152,5 +152,8 @@ def bench_growth(faces, steps, add, folder, work, as_json, quiet, **search) -> N
     shares, count = [1 / steps] * steps, faces
     if add is not None:
         shares, count = [1 / (1 + add), add / (1 + add)], round(faces * (1 + add))
-    found = measure(count, shares=shares, folder=folder, work=work, settings=search_settings(search))
+    found = measure(
+        count, shares=shares, folder=folder, work=work, settings=search_settings(search),
+        show=lambda line: None if quiet else click.echo(line),
+    )  # fmt: skip
     print_result(commands.Result(*found), as_json, quiet)
