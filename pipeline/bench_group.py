@@ -55,8 +55,8 @@ def bench(
     for faces in [*sizes, *[FAMILY_FACES] * family]:
         families = family and faces == FAMILY_FACES
         with tempfile.TemporaryDirectory(prefix="albumen-bench-", dir=work) as folder:
-            _in_process(_write, folder, faces, settings.seed, families)
-            row = _in_process(_group, folder, method, settings)
+            in_process(_write, folder, faces, settings.seed, families)
+            row = in_process(_group, folder, method, settings)
             row = {"faces": faces, "family": families, **row, **_scores(folder)}
         rows.append(row)
         lines.append(_described(row))
@@ -64,7 +64,7 @@ def bench(
     return [*lines, f"written to {storage.join(out, _NAME)}.md and .json"], {"rows": rows}
 
 
-def _in_process(function: Callable, *args) -> dict:
+def in_process(function: Callable, *args) -> dict:
     """Runs `function` in a fresh process and returns what it does. Raises RuntimeError where it fails."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -121,7 +121,7 @@ def _group(folder: str, method: str, settings: SearchSettings) -> dict:
         observed["seconds"] = time.monotonic() - started
 
     library = Library.open(storage.join(folder, "library"))
-    with _MemoryWatch() as watch:
+    with MemoryWatch() as watch:
         started = time.monotonic()
         summary = group_library(
             library, method=method, seed=settings.seed, settings=settings, observe=observe
@@ -177,7 +177,7 @@ def _keys(left: np.ndarray, right: np.ndarray, faces: int) -> np.ndarray:
     return np.minimum(left, right).astype(np.int64) * faces + np.maximum(left, right)
 
 
-class _MemoryWatch:
+class MemoryWatch:
     """Reads this process's memory five times a second, in a thread: `peak` (bytes of its own, bytes
     resident with the pages of files, which the system takes back when it needs them)."""
 
@@ -186,7 +186,7 @@ class _MemoryWatch:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> _MemoryWatch:
+    def __enter__(self) -> MemoryWatch:
         self._thread.start()
         return self
 

@@ -135,3 +135,39 @@ def bench_group(faces, family, out, work, method, as_json, quiet, **search) -> N
     settings = search_settings(search)
     found = measure(list(faces), out, work=work, method=method, settings=settings, family=family)
     print_result(commands.Result(*found), as_json, quiet)
+
+
+@bench.command("growth")
+@click.option(
+    "--faces", type=click.IntRange(1000), default=200_000, show_default=True, help="How many at the end."
+)
+@click.option(
+    "--steps", type=click.IntRange(2), default=10, show_default=True, help="Equal parts of the photos."
+)
+@click.option(
+    "--add",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Two parts instead: the last adds this share to FACES.",
+)
+@click.option(
+    "--folder", type=click.Path(file_okay=False), help="Keep the synthetic faces here, for another time."
+)
+@click.option(
+    "--work", type=click.Path(exists=True, file_okay=False), help="Where the library lies otherwise."
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@search_options
+@output_options
+@reported
+def bench_growth(faces, steps, add, folder, work, as_json, quiet, **search) -> None:
+    """Time and people of a synthetic library that grows, beside one grouping of all of it."""
+    from pipeline.bench_growth import bench as measure
+
+    shares, count = [1 / steps] * steps, faces
+    if add is not None:
+        shares, count = [1 / (1 + add), add / (1 + add)], round(faces * (1 + add))
+    found = measure(
+        count, shares=shares, folder=folder, work=work, settings=search_settings(search),
+        show=lambda line: None if quiet else click.echo(line),
+    )  # fmt: skip
+    print_result(commands.Result(*found), as_json, quiet)

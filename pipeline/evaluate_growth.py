@@ -84,8 +84,7 @@ def handed_on(result: Regrouped, rows: np.ndarray, grown: np.ndarray) -> Kept:
         result.found.group, result.found.role, result.found.confidence,
     )  # fmt: skip
     graph, place = result.graph, place.astype(np.int32)
-    assert graph is not None
-    edges = NeighbourGraph(len(grown), place[graph.left], place[graph.right], graph.similarity)
+    edges = graph and NeighbourGraph(len(grown), place[graph.left], place[graph.right], graph.similarity)
     return Kept(known, group, role, confidence, edges)
 
 

@@ -33,7 +33,8 @@ def group_graph(
     photo: np.ndarray,
     least: float,
 ) -> NeighbourGraph:
-    """The graph of the groups int[n] `labels` (0 … g-1): edges where faces of two groups are neighbours.
+    """The graph of the groups int[n] `labels` (0 … g-1, -1 for faces that take no part): edges where faces
+    of two groups are neighbours.
 
     Its similarity is the mean similarity between the faces of both, minus half of each one's mean
     `bias` float32[n], over the lengths of both mean vectors to the power `_SHARPENING`; a mean is shorter
@@ -65,7 +66,8 @@ def _between(
             labels[graph.right[piece]],
             graph.similarity[piece],
         )
-        wanted = (left != right) & (several[left] | several[right] | (similarity >= least))
+        wanted = (left != right) & (left >= 0) & (right >= 0)
+        wanted &= several[left] | several[right] | (similarity >= least)
         left, right = left[wanted].astype(np.int64), right[wanted].astype(np.int64)
         key, edge = np.unique(
             np.minimum(left, right) * len(several) + np.maximum(left, right), return_index=True
@@ -81,13 +83,17 @@ class _Means:
     """The mean vectors of groups; most groups are one face, whose vector stays where it is."""
 
     def __init__(self, vectors: np.ndarray, labels: np.ndarray, bias: np.ndarray) -> None:
-        sizes = np.bincount(labels)
+        grouped = np.flatnonzero(labels >= 0)
+        sizes = np.bincount(labels[grouped])
         self.several = sizes > 1
         self._number = np.cumsum(self.several) - 1
         self._vectors, self._face = vectors, np.zeros(len(sizes), np.int64)
-        self._face[labels] = np.arange(len(labels))
-        self._means = group_means(vectors, np.where(self.several[labels], self._number[labels], -1))
-        self._bias = (np.bincount(labels, bias) / np.maximum(sizes, 1)).astype(np.float32)
+        self._face[labels[grouped]] = grouped
+        inside = np.full(len(labels), -1)
+        inside[grouped] = np.where(self.several, self._number, -1)[labels[grouped]]
+        self._means = group_means(vectors, inside)
+        total = np.bincount(labels[grouped], bias[grouped])
+        self._bias = (total / np.maximum(sizes, 1)).astype(np.float32)
         self._length = np.ones(len(sizes), np.float32)
         self._length[self.several] = np.maximum(np.linalg.norm(self._means, axis=1), 1e-6)
 
@@ -135,9 +141,10 @@ def row_products(first: np.ndarray, left: np.ndarray, second: np.ndarray, right:
 
 def _seen_together(labels: np.ndarray, photo: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """bool[m]: for which pairs of groups too many photos show both."""
-    place = np.unique(photo, return_inverse=True)[1]
+    grouped = labels >= 0
+    place = np.unique(photo[grouped], return_inverse=True)[1]
     shape = (int(labels.max(initial=-1)) + 1, int(place.max(initial=-1)) + 1)
-    shown = csr_matrix((np.ones(len(labels), np.int32), (labels, place)), shape)
+    shown = csr_matrix((np.ones(len(place), np.int32), (labels[grouped], place)), shape)
     shown.data[:] = 1  # a group may have two faces of a photo
     photos = np.diff(shown.indptr)
     work = np.cumsum(photos[left] + photos[right], dtype=np.int64)

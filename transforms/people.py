@@ -8,7 +8,7 @@ fit, or stay ungrouped.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -131,7 +131,11 @@ def assign(
         identical=IDENTICAL,
     )  # fmt: skip
     group = keep(_without_singles(labels))
-    near = loose_neighbours(faces.vectors, group, attach_along)
+    # A clear face that is like no other has nobody to attach to.
+    hopeful = weak.copy()
+    for ends in (edges.left, edges.right):
+        hopeful[ends[edges.similarity >= threshold]] = True
+    near = loose_neighbours(faces.vectors, group, attach_along, among=hopeful)
     attached = keep(
         attach(faces.vectors, group, photo, near, threshold=threshold, bias=bias, margin=rules.margin)
     )
@@ -147,10 +151,10 @@ def least_cosine(threshold: float, bias: np.ndarray) -> float:
     return threshold - REACH + float(min(0, np.quantile(bias, 0.01))) if len(bias) else threshold - REACH
 
 
-def clear_neighbours(faces: FaceSet, *, least: float, limits: WeakLimits) -> NeighbourGraph:
+def clear_neighbours(faces: FaceSet, *, least: float, limits: WeakLimits, threads: int = 1) -> NeighbourGraph:
     """The neighbours of clear faces with a cosine of at least `least`, by row among all faces."""
     rows = np.flatnonzero(~faces.weak(limits)).astype(np.int32)
-    found = neighbour_graph(faces.vectors[rows], k=NEIGHBOURS, least=least)
+    found = neighbour_graph(faces.vectors[rows], k=NEIGHBOURS, least=least, threads=threads)
     return NeighbourGraph(len(faces.vectors), rows[found.left], rows[found.right], found.similarity)
 
 
@@ -225,12 +229,15 @@ class LooseNeighbours:
 
 
 def loose_neighbours(
-    vectors: np.ndarray, group: np.ndarray, graph: NeighbourGraph | None = None
-) -> LooseNeighbours:
-    """The grouped faces nearest to each ungrouped one: all are compared, or the edges of `graph` taken."""
-    loose, core = np.flatnonzero(group < 0), np.flatnonzero(group >= 0)
+    vectors: np.ndarray, group: np.ndarray, graph: NeighbourGraph | None = None, *,
+    among: np.ndarray | None = None,
+) -> LooseNeighbours:  # fmt: skip
+    """The grouped faces nearest to each ungrouped one: the edges of `graph`, or else all are compared,
+    of the ungrouped ones those `among` bool[n]."""
+    core = np.flatnonzero(group >= 0)
     unlisted = np.full(len(group), -1, np.float32)
     if graph is None:
+        loose = np.flatnonzero((group < 0) & (True if among is None else among))
         index, cosine = nearest(vectors[loose], vectors[core], _ATTACH_NEIGHBOURS)
         if index.shape[1] < len(core):
             unlisted[loose] = cosine[:, -1]
@@ -252,7 +259,7 @@ def loose_neighbours(
     order = np.lexsort((-cosine, face))
     face, other, cosine = face[order], other[order], cosine[order]
     # What the graph leaves out is less alike than its least edge, and than a face's last neighbour.
-    unlisted[loose] = cosine.min(initial=1)
+    unlisted[:] = cosine.min(initial=1)
     begins = np.flatnonzero(np.append(True, np.diff(face) != 0)) if len(face) else np.zeros(0, np.int64)
     full = begins[np.diff(np.append(begins, len(face))) >= NEIGHBOURS]
     unlisted[face[full]] = cosine[full + NEIGHBOURS - 1]
@@ -348,25 +355,18 @@ def own_likeness(vectors: np.ndarray, group: np.ndarray, bias: np.ndarray) -> np
     return result
 
 
-def person_ids(face_ids: Sequence[str], group: np.ndarray, previous: dict[str, str]) -> list[str]:
+def person_ids(face_ids: Sequence[str], group: np.ndarray, previous: Mapping[str, str]) -> list[str]:
     """An id for each group 0 … g-1.
 
     A group takes over the id of the person of the last revision with which it shares most faces, the
     largest overlap first, and each id goes to one group. New people are named after their first face
     in order of id, so the same library gives the same ids.
     """
-    overlaps: dict[tuple[int, str], int] = {}
-    first_face: dict[int, str] = {}
-    for face, number in zip(face_ids, group.tolist(), strict=True):
-        if number < 0:
-            continue
-        first_face.setdefault(number, face)
-        if face in previous:
-            key = (number, previous[face])
-            overlaps[key] = overlaps.get(key, 0) + 1
+    numbers, first = np.unique(group, return_index=True)
+    first_face = {n: face_ids[r] for n, r in zip(numbers.tolist(), first.tolist(), strict=True) if n >= 0}
     ids: dict[int, str] = {}
     used: set[str] = set()
-    for (number, person), _ in sorted(overlaps.items(), key=lambda item: (-item[1], item[0])):
+    for number, person in _overlaps(face_ids, group, previous):
         if number not in ids and person not in used:
             ids[number] = person
             used.add(person)
@@ -376,6 +376,21 @@ def person_ids(face_ids: Sequence[str], group: np.ndarray, previous: dict[str, s
             ids[number] = _new_id(first_face[number], reserved)
             reserved.add(ids[number])
     return [ids[number] for number in range(len(first_face))]
+
+
+def _overlaps(
+    face_ids: Sequence[str], group: np.ndarray, previous: Mapping[str, str]
+) -> list[tuple[int, str]]:
+    """The pairs of a group and a person of before that share faces, the largest overlap first."""
+    rows = np.flatnonzero(group >= 0).tolist()
+    held = [previous.get(face_ids[row], "") for row in rows]
+    people = sorted(set(held))
+    code = {person: i for i, person in enumerate(people)}
+    codes = np.fromiter(map(code.__getitem__, held), np.int64, len(held))
+    pairs, counts = np.unique(group[rows] * len(people) + codes, return_counts=True)
+    pairs = pairs[np.argsort(-counts, kind="stable")]
+    found = zip((pairs // max(len(people), 1)).tolist(), (pairs % max(len(people), 1)).tolist(), strict=True)
+    return [(number, people[code]) for number, code in found if people[code]]
 
 
 def _new_id(face_id: str, reserved: set[str]) -> str:
