@@ -29,6 +29,8 @@ NEIGHBOURS = 80
 IDENTICAL = 0.9
 _CLOSEST = 3
 _ATTACH_NEIGHBOURS = 40
+# What lies this far below the threshold doesn't decide to whom a face attaches.
+_FAR = 0.25
 _SLICE = 8_000_000
 
 
@@ -135,7 +137,9 @@ def assign(
     hopeful = weak.copy()
     for ends in (edges.left, edges.right):
         hopeful[ends[edges.similarity >= threshold]] = True
-    near = loose_neighbours(faces.vectors, group, attach_along, among=hopeful)
+    near = loose_neighbours(
+        faces.vectors, group, attach_along, among=hopeful, least=threshold - _FAR + float(bias.min(initial=0))
+    )
     attached = keep(
         attach(faces.vectors, group, photo, near, threshold=threshold, bias=bias, margin=rules.margin)
     )
@@ -225,15 +229,17 @@ class LooseNeighbours:
 
 def loose_neighbours(
     vectors: np.ndarray, group: np.ndarray, graph: NeighbourGraph | None = None, *,
-    among: np.ndarray | None = None,
+    among: np.ndarray | None = None, least: float = -1.0,
 ) -> LooseNeighbours:  # fmt: skip
-    """The grouped faces nearest to each ungrouped one: the edges of `graph`, or else all are compared,
-    of the ungrouped ones those `among` bool[n]."""
+    """The grouped faces nearest to each ungrouped one: the edges of `graph`, or else all are compared, of
+    the ungrouped ones those `among` bool[n], down to a cosine of `least`."""
     core = np.flatnonzero(group >= 0)
     if graph is None:
         loose = np.flatnonzero((group < 0) & (True if among is None else among))
-        index, cosine = nearest(vectors[loose], vectors[core], _ATTACH_NEIGHBOURS)
-        return LooseNeighbours(np.repeat(loose, index.shape[1]), core[index.ravel()], cosine.ravel())
+        from transforms.probe_search import neighbours_among  # on use: compiles
+
+        found = neighbours_among(vectors, loose, _ATTACH_NEIGHBOURS, least=least, base=core)
+        return LooseNeighbours(found.face, found.other, found.similarity)
     parts = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
     for start in range(0, len(graph.left), _SLICE):
         left, right, cosine = (
