@@ -75,9 +75,11 @@ def faces_in_files(
                 observe(vectors, graph)
             return graph
 
-        def among(table: np.ndarray, rows: np.ndarray, least: float) -> NeighbourGraph:
+        def among(
+            table: np.ndarray, least: float, rows: np.ndarray, base: np.ndarray | None
+        ) -> NeighbourGraph:
             started = time.monotonic()
-            graph = neighbours_of(table, rows, least, cells=cells(), threads=settings.running_threads())
+            graph = neighbours_of(table, least, rows, base, cells=cells(), threads=settings.running_threads())
             seconds["neighbours"] += round(time.monotonic() - started, 1)
             facts.update(edges=int(str(facts.get("edges", 0))) + len(graph.left), least=least)
             return graph

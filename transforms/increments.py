@@ -36,8 +36,8 @@ from transforms.people import (
 
 RENEWAL = 1.25
 
-# The neighbours of the faces int64[m] among all faces, by cosine.
-Neighbours = Callable[[np.ndarray], NeighbourGraph]
+# The neighbours of the faces int64[m] among all faces, or int64[b] of them, by cosine.
+Neighbours = Callable[[np.ndarray, np.ndarray | None], NeighbourGraph]
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ def increment(
     photo = freed_photos(faces.photo, constraints) if how.rules.same_photo else np.arange(len(faces.photo))
     faces = replace(faces, photo=photo)
     start, free = _opened(kept, constraints, changed)
-    edges = joined(fresh, near(np.flatnonzero(free & kept.known)))
+    edges = joined(fresh, near(np.flatnonzero(free & kept.known), None))
     touched = _touched_loose(faces, start, free, edges, how.threshold)
-    edges = joined(edges, near(np.flatnonzero(touched)))
+    edges = joined(edges, near(np.flatnonzero(touched), None))
     edges = edges.filter(~np.isin(edges.left, constraints.absent) & ~np.isin(edges.right, constraints.absent))
     free |= touched
     core = start >= 0

@@ -29,6 +29,8 @@ NEIGHBOURS = 80
 IDENTICAL = 0.9
 _CLOSEST = 3
 _ATTACH_NEIGHBOURS = 40
+# What lies this far below the threshold doesn't decide to whom a face attaches.
+_FAR = 0.25
 _SLICE = 8_000_000
 
 
@@ -135,7 +137,9 @@ def assign(
     hopeful = weak.copy()
     for ends in (edges.left, edges.right):
         hopeful[ends[edges.similarity >= threshold]] = True
-    near = loose_neighbours(faces.vectors, group, attach_along, among=hopeful)
+    near = loose_neighbours(
+        faces.vectors, group, attach_along, among=hopeful, least=threshold - _FAR + float(bias.min(initial=0))
+    )
     attached = keep(
         attach(faces.vectors, group, photo, near, threshold=threshold, bias=bias, margin=rules.margin)
     )
@@ -230,20 +234,18 @@ class LooseNeighbours:
 
 def loose_neighbours(
     vectors: np.ndarray, group: np.ndarray, graph: NeighbourGraph | None = None, *,
-    among: np.ndarray | None = None,
+    among: np.ndarray | None = None, least: float = -1.0,
 ) -> LooseNeighbours:  # fmt: skip
-    """The grouped faces nearest to each ungrouped one: the edges of `graph`, or else all are compared,
-    of the ungrouped ones those `among` bool[n]."""
+    """The grouped faces nearest to each ungrouped one: the edges of `graph`, or else all are compared, of
+    the ungrouped ones those `among` bool[n], down to a cosine of `least`."""
     core = np.flatnonzero(group >= 0)
-    unlisted = np.full(len(group), -1, np.float32)
     if graph is None:
         loose = np.flatnonzero((group < 0) & (True if among is None else among))
-        index, cosine = nearest(vectors[loose], vectors[core], _ATTACH_NEIGHBOURS)
-        if index.shape[1] < len(core):
-            unlisted[loose] = cosine[:, -1]
-        return LooseNeighbours(
-            np.repeat(loose, index.shape[1]), core[index.ravel()], cosine.ravel(), unlisted
-        )
+        from transforms.probe_search import neighbours_among  # on use: compiles
+
+        found = neighbours_among(vectors, loose, _ATTACH_NEIGHBOURS, least=least, base=core)
+        unlisted = _unlisted(len(group), found.face, found.similarity, _ATTACH_NEIGHBOURS, least)
+        return LooseNeighbours(found.face, found.other, found.similarity, unlisted)
     parts = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
     for start in range(0, len(graph.left), _SLICE):
         left, right, cosine = (
@@ -258,13 +260,18 @@ def loose_neighbours(
     face, other, cosine = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     order = np.lexsort((-cosine, face))
     face, other, cosine = face[order], other[order], cosine[order]
-    # What the graph leaves out is less alike than its least edge, and than a face's last neighbour.
-    unlisted[:] = cosine.min(initial=1)
-    begins = np.flatnonzero(np.append(True, np.diff(face) != 0)) if len(face) else np.zeros(0, np.int64)
-    full = begins[np.diff(np.append(begins, len(face))) >= NEIGHBOURS]
-    unlisted[face[full]] = cosine[full + NEIGHBOURS - 1]
+    unlisted = _unlisted(len(group), face, cosine, NEIGHBOURS, float(cosine.min(initial=1)))
     grouped = group[other] >= 0
     return LooseNeighbours(face[grouped], other[grouped], cosine[grouped], unlisted)
+
+
+def _unlisted(faces: int, face: np.ndarray, cosine: np.ndarray, k: int, least: float) -> np.ndarray:
+    """float32[n]: `least`, or the k-th of a face's neighbours, given by face and the most alike first."""
+    result = np.full(faces, least, np.float32)
+    begins = np.flatnonzero(np.append(True, np.diff(face) != 0)) if len(face) else np.zeros(0, np.int64)
+    full = begins[np.diff(np.append(begins, len(face))) >= k]
+    result[face[full]] = cosine[full + k - 1]
+    return result
 
 
 def attach(

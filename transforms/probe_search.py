@@ -40,12 +40,13 @@ class Cells:
 
 
 def neighbours_among(
-    vectors: np.ndarray, rows: np.ndarray, k: int, *, least: float, cells: Cells | None = None,
-    threads: int = 1, bfloat16: bool | None = None,
+    vectors: np.ndarray, rows: np.ndarray, k: int, *, least: float, base: np.ndarray | None = None,
+    cells: Cells | None = None, threads: int = 1, bfloat16: bool | None = None,
 ) -> Directed:  # fmt: skip
-    """For each of the faces int64[m] `rows` the up to `k` most similar others of all with a cosine ≥ `least`.
+    """For each of the faces int64[m] `rows` the up to `k` most similar others with a cosine ≥ `least`.
 
-    `vectors` float32[n, d] of unit length, perhaps in a file. Without `cells` all pairs are compared; how
+    `vectors` float32[n, d] of unit length, perhaps in a file; neighbours are all other faces, or those of
+    int64[b] `base`. Without `cells` all pairs are compared; how
     exact that is in `bfloat16`: see `blocked_search.search`. Memory: 12 bytes for each of m·k neighbours, the
     vectors of `rows`, and a slice of the others a thread.
     """
@@ -53,7 +54,7 @@ def neighbours_among(
     best = Best(len(rows), min(k, max(len(vectors) - 1, 0)) + form.slack)
     if len(rows) and k > 0:
         queries = _Queries(np.ascontiguousarray(vectors[rows], np.float32), form, least - form.margin, cells)
-        for query, other, similarity in queries.found(vectors, threads):
+        for query, other, similarity in queries.found(vectors, base, threads):
             others = rows[query] != other
             best.offer(query[others], other[others], similarity[others])
     query, other = best.pairs()
@@ -78,40 +79,46 @@ class _Queries:
                 np.cumsum(np.bincount(probed.ravel(), minlength=len(cells.centres)))[:-1],
             )
 
-    def found(self, vectors: np.ndarray, threads: int) -> Iterator[tuple[np.ndarray, ...]]:
+    def found(
+        self, vectors: np.ndarray, base: np.ndarray | None, threads: int
+    ) -> Iterator[tuple[np.ndarray, ...]]:
         """(query, row, similarity) of pairs, slice by slice in order."""
+        count = len(vectors) if base is None else len(base)
         size = _SLICE if self._centres is None else _CELL_SLICE
         waiting: deque[Future] = deque()
         # torch keeps the number of threads for each thread anew; one thread sums in one order.
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for start in range(0, len(vectors), size):
-                waiting.append(pool.submit(self._in_slice, vectors, start, start + size))
+            for start in range(0, count, size):
+                these = slice(start, start + size) if base is None else base[start : start + size]
+                waiting.append(pool.submit(self._in_slice, vectors, these))
                 if len(waiting) > threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
 
-    def _in_slice(self, vectors: np.ndarray, start: int, stop: int) -> tuple[np.ndarray, ...]:
-        slice_of = torch.from_numpy(np.array(vectors[start:stop], np.float32))
+    def _in_slice(self, vectors: np.ndarray, these: slice | np.ndarray) -> tuple[np.ndarray, ...]:
+        part = torch.from_numpy(np.array(vectors[these], np.float32))
+        numbers = np.arange(these.start, these.start + len(part)) if isinstance(these, slice) else these
+        numbers = numbers.astype(np.int32)
         pieces = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
-        for queries, rows in self._together(slice_of):
-            part = slice_of[torch.from_numpy(rows)].to(self._form.dtype)
+        for queries, rows in self._together(part):
+            inside = part if rows is None else part[torch.from_numpy(rows)]
+            others = numbers if rows is None else numbers[rows]
+            right_side = inside.to(self._form.dtype)
             for at in range(0, len(queries), _ROWS):
                 block = queries[at : at + _ROWS]
-                left, right, similarity = reaching_pairs(
-                    self._table[torch.from_numpy(block)], part, self._form, self._bar
-                )
-                pieces.append(
-                    (block[left].astype(np.int32), (rows[right] + start).astype(np.int32), similarity)
-                )
+                chosen = slice(at, at + _ROWS) if rows is None else torch.from_numpy(block)
+                left_side = self._table[chosen]
+                left, right, similarity = reaching_pairs(left_side, right_side, self._form, self._bar)
+                pieces.append((block[left].astype(np.int32), others[right], similarity))
         return tuple(np.concatenate(column) for column in zip(*pieces, strict=True))
 
-    def _together(self, slice_of: torch.Tensor) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Which queries are compared with which rows of a slice."""
+    def _together(self, part: torch.Tensor) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Which queries are compared with which rows of a part, None for all with all."""
         if self._centres is None:
-            yield np.arange(len(self._table)), np.arange(len(slice_of))
+            yield np.arange(len(self._table)), None
             return
-        cell = (slice_of @ self._centres.T).argmax(dim=1).numpy()
+        cell = (part @ self._centres.T).argmax(dim=1).numpy()
         order = np.argsort(cell, kind="stable")
         bounds = np.cumsum(np.bincount(cell, minlength=len(self._centres)))[:-1]
         for queries, rows in zip(self._of_cell, np.split(order, bounds), strict=True):

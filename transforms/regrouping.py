@@ -53,13 +53,14 @@ class Regrouped:
 @dataclass(frozen=True)
 class Search:
     """How neighbours by cosine are found, each edge once: `whole` (faces, least, limits) → those of all
-    clear faces at least; `among` (vectors, rows, least) → those of int64[m] rows among all faces.
+    clear faces at least; `among` (vectors, least, rows, base) → those of int64[m] rows among int64[b] base,
+    or all faces.
 
     With `along` the whole graph has weak faces in it too, who then attach along it; it is not kept.
     """
 
     whole: Callable[[FaceSet, float, WeakLimits], NeighbourGraph]
-    among: Callable[[np.ndarray, np.ndarray, float], NeighbourGraph]
+    among: Callable[[np.ndarray, float, np.ndarray, np.ndarray | None], NeighbourGraph]
     along: bool = False
 
 
@@ -71,11 +72,16 @@ def exact_search(threads: int = 1) -> Search:
     )
 
 
-def neighbours_of(vectors: np.ndarray, rows: np.ndarray, least: float, **how) -> NeighbourGraph:
-    """The neighbours of int64[m] `rows` among all faces; `how`: see `probe_search.neighbours_among`."""
+def neighbours_of(
+    vectors: np.ndarray, least: float, rows: np.ndarray, base: np.ndarray | None = None, **how
+) -> NeighbourGraph:
+    """The neighbours of int64[m] `rows` among int64[b] `base`, or all faces, each edge once.
+
+    `how`: see `probe_search.neighbours_among`.
+    """
     from transforms.probe_search import neighbours_among  # on use: compiles
 
-    found = neighbours_among(vectors, rows, NEIGHBOURS, least=least, **how)
+    found = neighbours_among(vectors, rows, NEIGHBOURS, least=least, base=base, **how)
     left, right = np.minimum(found.face, found.other), np.maximum(found.face, found.other)
     empty = np.zeros(0, np.int32)
     graph = NeighbourGraph(len(vectors), left, right, found.similarity)
@@ -104,12 +110,12 @@ def regroup(
         little = count < RENEWAL * frozen.clear
         grows = little and changed is not None and method == DEFAULT and rules.merge
         if grows or (kept.graph is not None and (little or frozen.least <= least)):
-            among, least = search.among, frozen.least
-
-            def near(rows: np.ndarray) -> NeighbourGraph:
-                return among(faces.vectors, rows, least)
-
-            fresh = near(np.flatnonzero(~kept.known))
+            least = frozen.least
+            near = partial(search.among, faces.vectors, least)
+            # A weak face has no place in the graph, but may attach to someone.
+            fresh = near(
+                np.flatnonzero(~kept.known & (clear | grows)), None if grows else np.flatnonzero(clear)
+            )
             graph = _grown(kept.graph, fresh, clear) if kept.graph is not None else None
             if grows:
                 assert changed is not None
