@@ -12,8 +12,9 @@ import json
 import numpy as np
 
 from models.face_statistics import FaceStatistics, fitted, shipped_statistics, statistics_file_name
-from pipeline.evaluate import in_learning_half, labelled_faces
+from pipeline.evaluate import in_learning_half
 from pipeline.faces_to_group import calibration
+from pipeline.labelled import labelled_photos
 from transforms import storage
 from transforms.library import Library, LibraryError
 from transforms.people import WeakLimits
@@ -43,8 +44,7 @@ def fit(library: Library, out: str) -> tuple[list[str], dict[str, object]]:
 
 def _labelled(library: Library) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(centred vectors, people, in the learning half) of the labelled faces."""
-    labelled = labelled_faces(library, embeddings=True)
-    assert labelled.embeddings is not None
+    labelled = labelled_photos(library, embeddings=True)
     found = labelled.face >= 0
     names = [p.rpartition("/")[0] for p, ok in zip(labelled.paths, found, strict=True) if ok]
     centre = calibration(library, labelled.embeddings).centre

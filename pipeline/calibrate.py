@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from models.calibration import USUAL_CONFIDENCE, Calibration, Cohort, Curve, Line, calibration_key
-from pipeline.evaluate import in_learning_half, labelled_faces
+from pipeline.evaluate import in_learning_half
+from pipeline.labelled import labelled_photos
 from transforms.clustering_scores import clustering_scores
 from transforms.grouping import DEFAULT, THRESHOLD_METHODS, StrongFaces, group_strong
 from transforms.library import Library, LibraryError
@@ -41,8 +42,7 @@ def calibrate(library: Library, out: str) -> tuple[list[str], dict[str, object]]
     embedder = (library.info().settings or {}).get("embedder")
     if not isinstance(embedder, dict):
         raise LibraryError(f"{library.path} is not indexed yet: albumen index ARCHIVE {library.path}")
-    labelled = labelled_faces(library, embeddings=True)
-    assert labelled.embeddings is not None
+    labelled = labelled_photos(library, embeddings=True)
     names = np.array([path.rpartition("/")[0] for path in labelled.paths])
     mine = np.array([in_learning_half(name) for name in names]) & (labelled.face >= 0)
     embeddings, people = labelled.embeddings[labelled.face[mine]], labelled.people[mine]

@@ -18,10 +18,15 @@ _FAILED, _WRONG_USE = 1, 2
 
 
 class OrderedGroup(click.Group):
-    """Lists commands in the order in which they are used."""
+    """Lists commands in the order in which they are used, each with its whole first sentence."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, command.get_short_help_str(limit=200)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 def reported(command: Callable) -> Callable:

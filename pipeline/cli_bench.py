@@ -72,8 +72,8 @@ def bench_index(folders, count, turns, precision, workers, boxes, pairs, as_json
 @click.option(
     "--boxes", required=True, type=click.Path(exists=True, dir_okay=False), help="The labels of CROWDS."
 )
-@click.option("--count", type=click.IntRange(1), default=24, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--count", type=click.IntRange(1), default=24, show_default=True, help="How many.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same photographs.")
 @output_options
 @reported
 def bench_camera(out, portraits, crowds, boxes, count, seed, as_json, quiet) -> None:
@@ -88,7 +88,8 @@ def bench_camera(out, portraits, crowds, boxes, count, seed, as_json, quiet) -> 
 @bench.command("memory")
 @click.argument("photos", type=click.Path(exists=True, file_okay=False))
 @click.option("--count", type=click.IntRange(1), default=5000, show_default=True, help="Photos to index.")
-@click.option("--chunk-size", type=click.IntRange(1, 10_000), default=128, show_default=True)
+@click.option("--chunk-size", type=click.IntRange(1, 10_000), default=128, show_default=True,
+              help="Photos that are committed together.")  # fmt: skip
 @output_options
 @reported
 def bench_memory(photos, count, chunk_size, as_json, quiet) -> None:
@@ -98,9 +99,15 @@ def bench_memory(photos, count, chunk_size, as_json, quiet) -> None:
 
 @bench.command("synthetic")
 @click.argument("library")
-@click.option("--out", type=click.Path(file_okay=False), default="docs", show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False),
+    default="docs",
+    show_default=True,
+    help="Where the page is written.",
+)
 @click.option("--fit", is_flag=True, help="Learn the statistics of faces anew, and write them into OUT.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same faces.")
 @output_options
 @reported
 def bench_synthetic(library, out, fit, seed, as_json, quiet) -> None:
@@ -121,10 +128,16 @@ def bench_synthetic(library, out, fit, seed, as_json, quiet) -> None:
 @click.option(
     "--family", is_flag=True, help="Also 20 people of 20,000 faces each among 100,000 of strangers."
 )
-@click.option("--out", type=click.Path(file_okay=False), default="docs", show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False),
+    default="docs",
+    show_default=True,
+    help="Where the page is written.",
+)
 @click.option("--work", type=click.Path(exists=True, file_okay=False), help="Where the libraries lie.")
-@click.option("--method", default="default", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--method", default="default", show_default=True, help="How faces are grouped.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same faces.")
 @search_options
 @output_options
 @reported

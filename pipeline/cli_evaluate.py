@@ -213,9 +213,22 @@ def evaluate_videos(folder, pairs, frames, out, embedder, as_json, quiet) -> Non
 
 @evaluate.command("show")
 @click.argument("library")
-@click.option("--method", type=click.Choice(["tsne", "umap"]), default="tsne", show_default=True)
-@click.option("--faces", "most", type=click.IntRange(1, 20_000), default=3000, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--method",
+    type=click.Choice(["tsne", "umap"]),
+    default="tsne",
+    show_default=True,
+    help="The layout.",
+)
+@click.option(
+    "--faces",
+    "most",
+    type=click.IntRange(1, 20_000),
+    default=3000,
+    show_default=True,
+    help="How many.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Same library and seed, same map.")
 @_page_options
 @reported
 def evaluate_show(library, method, most, seed, out, embedder, as_json, quiet) -> None:

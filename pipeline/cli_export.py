@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import click
 
+from pipeline.cli_base import OrderedGroup
 from pipeline.commands import Result
 from pipeline.options import UsageError
 from transforms.library import Library
@@ -112,7 +113,7 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
         fiftyone            a FiftyOneImageDetectionDataset
         """
         from pipeline.export import ExportOptions, export
-        from transforms.selection import Selection
+        from transforms.selected import Selection
 
         if kwargs["beside"] and (kwargs["out"] or kwargs["to"] != "xmp"):
             raise UsageError("--beside is for --to xmp, without --out")
@@ -130,7 +131,7 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
 
 
 def _register_import(main: click.Group, reported: Callable, output_options: Callable, show: Callable) -> None:
-    @main.group("import")
+    @main.group("import", cls=OrderedGroup)
     def import_group() -> None:
         """Take over names from other programs.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import click
 
+from pipeline.cli_base import OrderedGroup
 from transforms.corrections import KINDS, RENAME, UNDO
 from transforms.corrections import NAME as GIVE_NAME
 
@@ -28,11 +29,7 @@ _HELP = {
 def correct_group(wrap: Callable, output: Callable, show: Callable) -> click.Group:
     """The command; `wrap` reports errors, `output` adds the options of all commands, `show` prints."""
 
-    class _Kinds(click.Group):
-        def list_commands(self, ctx: click.Context) -> list[str]:
-            return list(self.commands)
-
-    @click.group("correct", cls=_Kinds, invoke_without_command=True)
+    @click.group("correct", cls=OrderedGroup, invoke_without_command=True)
     @click.argument("library")
     @output
     @click.pass_context
@@ -113,8 +110,8 @@ def growth_command(wrap: Callable, output: Callable, show: Callable) -> click.Co
     @click.option(
         "--steps", type=click.IntRange(1), default=10, show_default=True, help="Parts of the archive."
     )
-    @click.option("--method", default="default", show_default=True)
-    @click.option("--seed", type=int, default=0, show_default=True)
+    @click.option("--method", default="default", show_default=True, help="How faces are grouped.")
+    @click.option("--seed", type=int, default=0, show_default=True, help="Same library and seed, same parts.")
     @output
     @wrap
     def command(library: str, steps: int, method: str, seed: int, as_json: bool, quiet: bool) -> None:
@@ -155,8 +152,8 @@ def evaluate_corrections_command(wrap: Callable, output: Callable, show: Callabl
     @click.option(
         "--count", type=click.IntRange(10), default=100, show_default=True, help="Questions answered."
     )
-    @click.option("--method", default="default", show_default=True)
-    @click.option("--seed", type=int, default=0, show_default=True)
+    @click.option("--method", default="default", show_default=True, help="How faces are grouped.")
+    @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same questions.")
     @click.option("--plot", metavar="FILE", help="Draw both curves into this SVG file.")
     @click.option("--held-out", is_flag=True, help="Only LFW's people from whom nothing was learnt.")
     @output

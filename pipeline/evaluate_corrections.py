@@ -7,9 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from pipeline.evaluate import in_learning_half, labelled_faces
+from pipeline.evaluate import in_learning_half
 from pipeline.evaluate_growth import handed_on
 from pipeline.faces_to_group import calibration, threshold_line, with_vectors
+from pipeline.labelled import labelled_photos
 from pipeline.options import UsageError
 from transforms.clustering_scores import clustering_scores
 from transforms.constraints import Constraints, resolve
@@ -35,7 +36,7 @@ def corrections(
     most of them show; their answers become corrections, and each grouping keeps to all of them. Random
     questions come from the same list of questions, each as likely as the others.
     """
-    labelled = labelled_faces(library, embeddings=False)
+    labelled = labelled_photos(library)
     table = library.read_faces([PHOTO_ID, FACE_SIZE, SCORE, YAW, SHARPNESS, EMBEDDING])
     embeddings = matrix(table[EMBEDDING])
     known = calibration(library, embeddings)

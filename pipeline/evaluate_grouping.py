@@ -18,8 +18,9 @@ import numpy as np
 
 from models.calibration import Calibration
 from pipeline.calibrate import assigned_right
-from pipeline.evaluate import in_learning_half, labelled_faces
+from pipeline.evaluate import in_learning_half
 from pipeline.faces_to_group import read_face_set, threshold_line
+from pipeline.labelled import labelled_photos
 from pipeline.options import UsageError, cores
 from pipeline.search_neighbours import EXACT_FACES, SearchSettings, search_neighbours
 from transforms.clustering_scores import ClusteringScores
@@ -93,7 +94,7 @@ def evaluate_grouping(
 
 def read_labelled(library: Library) -> tuple[LabelledFaces, np.ndarray, Calibration]:
     """The faces of a labelled library, the name str[p] of each photo's person, and the calibration."""
-    labelled = labelled_faces(library, embeddings=False)
+    labelled = labelled_photos(library)
     table, faces, known = read_face_set(library)
     if not len(table):
         raise LibraryError(f"{library.path} holds no faces: index a labelled archive first")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.known_people import how_grouped, people_of, photo_paths
-from pipeline.labelled import Workplace
+from pipeline.labelled import Workplace, note_results
 from pipeline.options import UsageError
 from transforms import storage
 from transforms.embedding_map import TSNE, MapFace, layout, map_page
+from transforms.export_list import write_listed
 from transforms.library import Library, LibraryError
 from transforms.tables import EMBEDDING, FACE_ID, JPEG, matrix
 from transforms.verification import centred
@@ -23,10 +26,11 @@ def show(
 ) -> tuple[list[str], dict[str, object]]:
     """Writes ``OUT/map.html`` with at most `most` of the library's faces, drawn at random.
 
-    Reads the library and changes nothing. Raises LibraryError without faces, UsageError where UMAP is asked
-    for and not installed.
+    Reads the library, and notes there where this page is. Raises LibraryError without faces, UsageError
+    where UMAP is asked for and not installed.
     """
     library = Library.open(library_path)
+    note_results(library, work)
     face_ids, vectors = drawn_faces(library, most, seed)
     if not face_ids:
         raise LibraryError(f"{library.path} holds no faces: albumen index ARCHIVE {library.path}")
@@ -50,10 +54,11 @@ def show(
     facts = [
         f"{len(faces):,} faces{shown}, by {method}, seed {seed}; fingerprint {library.info().fingerprint}.",
         "Near each other: similar to the network. Distances between far groups mean little.",
+        f"Made by `{work.command}` on {datetime.now(timezone.utc):%Y-%m-%d}.",
     ]
     path = storage.join(work.out, PAGE)
     page = map_page(faces, points, title="Map of faces", facts=facts)
-    storage.write_bytes(path, page)
+    write_listed(work.out, PAGE, page)
     line = (
         f"{len(faces):,} faces{shown}: {path} ({len(page) / 1e6:.1f} MB). It shows faces: keep it to yourself"
     )

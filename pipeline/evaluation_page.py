@@ -20,6 +20,7 @@ from pipeline.labelled import Workplace
 from pipeline.options import UsageError
 from transforms import storage
 from transforms.bootstrap import Interval
+from transforms.export_list import write_listed
 
 PICTURES = "pictures"
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|])")
@@ -74,7 +75,7 @@ def write_page(page: EvaluationPage, work: Workplace) -> list[str]:
     """Writes a page's files into the folder for results; a line that names the page."""
     made = datetime.now(timezone.utc).strftime("%Y-%m-%d")
     for name, content in page.pictures.items():
-        storage.write_bytes(storage.join(work.out, PICTURES, name), content)
+        write_listed(work.out, f"{PICTURES}/{name}", content)
     for section in page.sections:
         for plot in section.plots:
             storage.write_bytes(storage.join(work.out, plot.name), plot.svg)

@@ -18,7 +18,8 @@ from transforms.export_records import record_export
 from transforms.export_table import columns_csv, csv_lines, json_parts, write_parquet
 from transforms.lease import Lease
 from transforms.library import Library, LibraryError
-from transforms.selection import Grouping, Selected, SelectedFace, Selection, current_grouping
+from transforms.selected import Grouping, SelectedFace, Selection, current_grouping
+from transforms.selection import Selected
 from transforms.tables import EMBEDDING
 
 LOCAL_FILES = "/data/local-files/?d="
@@ -65,6 +66,8 @@ def export(library: Library, options: ExportOptions) -> ExportSummary:
 
     Raises LibraryError where there are no people, or where it can't be written.
     """
+    import duckdb
+
     from pipeline.export_originals import write_contact_sheets, write_folders, write_sidecars
 
     writers: dict[str, Callable[[ExportFolder, Selected, _Job], list[tuple[str, str]]]] = {
@@ -82,10 +85,12 @@ def export(library: Library, options: ExportOptions) -> ExportSummary:
             ):
                 problems = writers[options.to](folder, s, job)
                 summary = ExportSummary(job.target, options.to, s.faces, len(s.people), s.photos)
-        except OSError as error:
+        except storage.WriteFailed as error:
+            raise LibraryError(f"{error}; or give another folder with --out") from error
+        except duckdb.Error as error:
             raise LibraryError(
-                f"the export can't be written to {job.target} ({error}): check that it can be written to "
-                "and has room, or give another folder with --out"
+                f"the tables can't be joined in {folder.spill} ({error}): check that its drive has room, or "
+                "give another folder with --out"
             ) from error
     summary.files, summary.kept, summary.bytes = folder.files, folder.kept, folder.bytes
     summary.problems, summary.changed = problems, folder.changed

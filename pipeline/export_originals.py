@@ -19,7 +19,8 @@ from transforms.orientation import read_orientation
 from transforms.pages import counted
 from transforms.photo_formats import UnreadablePhoto
 from transforms.safe_xml import UnsafeXml
-from transforms.selection import Selected, SelectedFace, SelectedPerson
+from transforms.selected import SelectedFace, SelectedPerson
+from transforms.selection import Selected
 from transforms.tables import JPEG
 
 if TYPE_CHECKING:
@@ -113,8 +114,9 @@ def write_sidecars(folder: ExportFolder, selected: Selected, job: _Job) -> list[
 def _sidecar(face: SelectedFace, faces: Sequence[SelectedFace], original: str, job: _Job) -> bytes | None:
     try:
         orientation = read_orientation(job.roots[face.root], face.path_bytes)
-    except UnreadablePhoto as error:
-        raise UnsafeXml(f"the photo can't be read: {error}") from error
+    except (OSError, UnreadablePhoto) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise UnsafeXml(f"the photo {original} can't be read ({reason})") from error
     regions = []
     for one in faces:
         x0, y0, x1, y1 = one.inside()

@@ -24,6 +24,7 @@ from pipeline.progress import ProgressLine
 from transforms import storage
 from transforms.archive import read_file
 from transforms.decode import NotAPhoto, UnreadablePhoto, prepare_pillow, read_photo
+from transforms.export_list import write_listed
 from transforms.face_view import FaceView, crop_pixels, view_crop
 from transforms.index_config import DEFAULT_MAX_PIXELS
 from transforms.library import LibraryError
@@ -89,16 +90,17 @@ class FaceVectors:
         return np.stack([self._crop(row, view) for row in rows])
 
     def _chunk(self, view: FaceView, rows: range) -> np.ndarray:
-        path = self._path(view, rows)
+        name = self._name(view, rows)
+        path = storage.join(self._work.out, *name.split("/"))
         if storage.exists(path):
             return np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False)
         vectors = self._loaded().embed(self.crops(rows, view))
         file = io.BytesIO()
         np.save(file, vectors, allow_pickle=False)
-        storage.write_bytes(path, file.getvalue())
+        write_listed(self._work.out, name, file.getvalue())
         return vectors
 
-    def _path(self, view: FaceView, rows: range) -> str:
+    def _name(self, view: FaceView, rows: range) -> str:
         """Named by all that decides the vectors: the embedder, the view, and which faces."""
         where = [self._faces.boxes[rows].round(2).tolist(), self._faces.face_ids[rows.start : rows.stop]]
         described = {**self.spec.describe(), "mirror": False}
@@ -106,7 +108,7 @@ class FaceVectors:
             described["precision"] = self._precision
         text = json.dumps([described, view.name, where], sort_keys=True)
         name = hashlib.sha256(text.encode()).hexdigest()[:32]
-        return storage.join(self._work.out, _FOLDER, view.name, f"{name}.npy")
+        return f"{_FOLDER}/{view.name}/{name}.npy"
 
     def _loaded(self) -> Embedder:
         with self._lock:

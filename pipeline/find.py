@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.known_people import how_grouped, people_of, photo_paths
+from pipeline.known_people import Grouped, how_grouped, people_of, photo_paths
 from pipeline.labelled import is_library
 from pipeline.photo_faces import PhotoReader, place, with_faces
 from transforms.library import Library, LibraryError
-from transforms.recogniser import fit_confidence, person_fits
+from transforms.recogniser import alike, fit_confidence, person_fits
 from transforms.tables import EMBEDDING, FACE_ID, matrix
 from transforms.verification import centred
 
@@ -28,7 +28,7 @@ def find(
     reader = PhotoReader.for_library(library, embedder)
     found = with_faces(reader, photo)
     grouped = how_grouped(library, found.vectors.shape[1])
-    nearest, total = nearest_faces(library, found.vectors, grouped.centre, k=_NEIGHBOURS)
+    nearest, total = nearest_faces(library, found.vectors, grouped, k=_NEIGHBOURS)
     threshold = grouped.threshold
     neighbours = {face for near in nearest for face, _ in near}
     person_of, names = people_of(library, neighbours)
@@ -65,18 +65,18 @@ def find(
 
 
 def nearest_faces(
-    library: Library, vectors: np.ndarray, centre: np.ndarray, *, k: int
+    library: Library, vectors: np.ndarray, grouped: Grouped, *, k: int
 ) -> tuple[list[list[tuple[str, float]]], int]:
-    """For each of float32[n, d] unit vectors the k most similar faces (face_id, cosine), best first; and how
-    many faces the library has. Memory: one file of the library at a time."""
-    queries = centred(vectors, centre)
+    """For each of float32[n, d] unit vectors the k most similar faces (face_id, similarity), best first; and
+    how many faces the library has. Memory: one file of the library at a time."""
+    queries = centred(vectors, grouped.centre)
     best: list[list[tuple[float, str]]] = [[] for _ in queries]
     total = 0
     for table in library.iter_faces([FACE_ID, EMBEDDING]):
         if not len(table):
             continue
         total += len(table)
-        similarity = centred(matrix(table[EMBEDDING]), centre) @ queries.T
+        similarity = alike(centred(matrix(table[EMBEDDING]), grouped.centre), queries, grouped.cohort)
         top = np.argsort(-similarity, axis=0, kind="stable")[:k]
         for q, merged in enumerate(best):
             rows = top[:, q]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.export_originals import retire_sidecar
 from transforms import storage
-from transforms.export_folder import EXPORT_MARKER, made_files, remove_export
-from transforms.export_records import ExportRecord, drop_record, export_records
+from transforms.export_list import EXPORT_MARKER, made_files, remove_export
+from transforms.export_records import EVALUATION, ExportRecord, drop_record, export_records
 from transforms.forgetting import PENDING, Removal, Removed, everything, finish, forget
 from transforms.lease import Lease
 from transforms.library import Library, LibraryError
@@ -25,6 +25,7 @@ from transforms.tables import (
     PERSON_ID,
     PHOTO_ID,
     ROOT,
+    SUCCESSOR_ID,
     matrix,
 )
 from transforms.tombstones import Tombstone, Tombstones
@@ -82,6 +83,8 @@ def _clear(record: ExportRecord) -> list[str]:
         storage.remove_folder(folder)
         return []
     if not os.path.exists(os.path.join(folder, EXPORT_MARKER)):
+        if record.kind == EVALUATION:
+            return []  # numbers and plots alone
         return [] if not os.listdir(folder) else [f"{folder} (is no export any more)"]
     if record.base != folder:
         for made in made_files(folder):
@@ -102,27 +105,83 @@ def _holds(library: Library, people: Sequence[str], photos: Sequence[str]) -> bo
 def _removal(library: Library, people: Sequence[str], photos: Sequence[str]) -> Removal:
     faces, ids, names = _faces_of_people(library, people)
     photo_ids, paths = _photos(library, photos)
-    table = library.read_photos([PHOTO_ID, ROOT, PATH_BYTES])
-    known = pc.is_in(
-        table[PHOTO_ID], value_set=pa.array(sorted({f.partition(":")[0] for f in faces} | photo_ids))
-    )
+    table = library.read_photos([PHOTO_ID, ROOT, PATH, PATH_BYTES])
+    present = set(table[PHOTO_ID].to_pylist())
+    boxes = _boxes(library, faces, photo_ids)
+    paths |= _places_of_faces(library, boxes.keys() - _of_photos(boxes, photo_ids), table)
+    before = _predecessors(library, boxes.keys())
+    photo_ids |= {_photo(f) for f, heir in before.items() if _photo(heir) in photo_ids} - present
     places: dict[str, list[tuple[str, bytes]]] = {}
-    for photo, root, path in zip(*(c.to_pylist() for c in table.filter(known).columns), strict=True):
+    for photo, root, path in zip(*(table[c].to_pylist() for c in (PHOTO_ID, ROOT, PATH_BYTES)), strict=True):
         places.setdefault(photo, []).append((root, path))
-    stones = [Tombstone(p, root, path, None) for p in sorted(photo_ids) for root, path in places.get(p, [])]
-    stones += [
-        Tombstone(face.partition(":")[0], root, path, box)
-        for face, box in sorted(_boxes(library, faces).items())
-        for root, path in places.get(face.partition(":")[0], [])
-    ]
+    stones = []
+    for photo in sorted(photo_ids):
+        stones += [Tombstone(photo, root, path, None) for root, path in places.get(photo, [("", b"")])]
+    # A file that was written anew has another content: the old one must not come back either.
+    for face, heir in sorted({**{f: f for f in faces}, **before}.items()):
+        if _photo(heir) not in photo_ids:
+            at = places.get(_photo(heir), [])
+            stones += [Tombstone(_photo(face), root, path, boxes[heir]) for root, path in at]
     return Removal(
-        frozenset(faces),
+        frozenset(boxes.keys() | before.keys()),
         frozenset(photo_ids),
         frozenset(ids),
         frozenset(names),
         frozenset(paths),
         tuple(stones),
     )
+
+
+def _photo(face: str) -> str:
+    return face.partition(":")[0]
+
+
+def _of_photos(faces: Iterable[str], photos: set[str]) -> set[str]:
+    return {face for face in faces if _photo(face) in photos}
+
+
+def _predecessors(library: Library, faces: Collection[str]) -> dict[str, str]:
+    """Faces of older contents of files, and which of `faces` each has become."""
+    table = library.read_successors()
+    older: dict[str, list[str]] = {}
+    for face, heir in zip(table[FACE_ID].to_pylist(), table[SUCCESSOR_ID].to_pylist(), strict=True):
+        older.setdefault(heir, []).append(face)
+    found: dict[str, str] = {}
+    waiting = [(face, face) for face in faces]
+    while waiting:
+        face, heir = waiting.pop()
+        for one in older.get(face, ()):
+            if one not in found and one not in faces:
+                found[one] = heir
+                waiting.append((one, heir))
+    return found
+
+
+def _places_of_faces(library: Library, faces: Collection[str], photos: pa.Table) -> set[str]:
+    """What a correction may call these faces: path and number from the left, as `References` reads them."""
+    wanted = pa.array(sorted({_photo(face) for face in faces}), pa.string())
+    found: dict[str, list[tuple[float, str]]] = {}
+    for table in library.iter_faces([FACE_ID, PHOTO_ID, BOX]):
+        table = table.filter(pc.is_in(table[PHOTO_ID], value_set=wanted))
+        if len(table):
+            left = matrix(table[BOX])[:, 0].tolist()
+            for photo, x, face in zip(
+                table[PHOTO_ID].to_pylist(), left, table[FACE_ID].to_pylist(), strict=True
+            ):
+                found.setdefault(photo, []).append((x, face))
+    said: set[str] = set()
+    rows = photos.filter(pc.is_in(photos[PHOTO_ID], value_set=wanted))
+    for photo, root, path in zip(*(rows[c].to_pylist() for c in (PHOTO_ID, ROOT, PATH)), strict=True):
+        ordered = [face for _, face in sorted(found.get(photo, []))]
+        for name in _names_of(library, root, path):
+            said |= {f"{name}#{k}" for k, face in enumerate(ordered, start=1) if face in faces}
+            said |= {name} if len(ordered) == 1 else set()
+    return said
+
+
+def _names_of(library: Library, root: str, path: str) -> list[str]:
+    location = library.info().roots.get(root, "")
+    return [path, f"{root}/{path}", storage.join(location, path)]
 
 
 def _faces_of_people(library: Library, wanted: Sequence[str]) -> tuple[set[str], set[str], set[str]]:
@@ -175,13 +234,19 @@ def _photos(library: Library, wanted: Sequence[str]) -> tuple[set[str], set[str]
         if not found:
             raise LibraryError(f"{library.path} knows no photo {one!r}: give its path as the report shows it")
         ids |= found
-    return ids, {path for photo, _, path, _ in rows if photo in ids}
+    return ids, {
+        name for photo, root, path, _ in rows if photo in ids for name in _names_of(library, root, path)
+    }
 
 
-def _boxes(library: Library, faces: set[str]) -> dict[str, tuple[float, float, float, float]]:
-    wanted, found = pa.array(sorted(faces), pa.string()), {}
-    for table in library.iter_stored_faces([FACE_ID, BOX]):
-        table = table.filter(pc.is_in(table[FACE_ID], value_set=wanted))
+def _boxes(
+    library: Library, faces: set[str], photos: set[str]
+) -> dict[str, tuple[float, float, float, float]]:
+    """The boxes of some faces, and of all faces of some photos."""
+    wanted, of, found = pa.array(sorted(faces), pa.string()), pa.array(sorted(photos), pa.string()), {}
+    for table in library.iter_stored_faces([FACE_ID, PHOTO_ID, BOX]):
+        either = pc.or_(pc.is_in(table[FACE_ID], value_set=wanted), pc.is_in(table[PHOTO_ID], value_set=of))
+        table = table.filter(either)
         for face, box in zip(table[FACE_ID].to_pylist(), matrix(table[BOX]).tolist(), strict=True):
             found[face] = (box[0], box[1], box[2], box[3])
     return found

@@ -22,7 +22,8 @@ from transforms.photo_formats import UnreadablePhoto
 from transforms.region import Region
 from transforms.region_match import match_regions
 from transforms.safe_xml import UnsafeXml, parse
-from transforms.selection import Selected, SelectedPhoto, Selection, current_grouping
+from transforms.selected import SelectedPhoto, Selection, current_grouping
+from transforms.selection import Selected
 from transforms.xmp_regions import read_regions
 
 _THREADS, _BATCH = 8, 256

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.calibration import learnt_from_library, shipped_calibration
+from models.calibration import Cohort, learnt_from_library, shipped_calibration
 from transforms.grouping import DEFAULT
 from transforms.library import Library
 from transforms.records import printable
@@ -18,10 +18,12 @@ from transforms.tables import FACE_ID, NAME, PATH_BYTES, PERSON_ID, PHOTO_ID
 
 @dataclass(frozen=True)
 class Grouped:
-    """How faces were grouped: the `centre` float32[d] that is taken away, the threshold on cosine."""
+    """How faces were grouped: the `centre` float32[d] that is taken away, the threshold on similarity, and
+    the cohort of strangers that similarity is measured with, where there is one."""
 
     centre: np.ndarray
     threshold: float
+    cohort: Cohort | None = None
 
 
 def how_grouped(library: Library, dimensions: int) -> Grouped:
@@ -34,7 +36,8 @@ def how_grouped(library: Library, dimensions: int) -> Grouped:
     centre, threshold = np.array(made.get("centre", []), np.float32), made.get("threshold")
     if not isinstance(threshold, float):
         threshold = known.thresholds[DEFAULT].at(len(library.read_faces([FACE_ID])))
-    return Grouped(centre if centre.shape == (dimensions,) else known.centre, threshold)
+    cohort = known.cohort if revision is None or made.get("cohort") else None
+    return Grouped(centre if centre.shape == (dimensions,) else known.centre, threshold, cohort)
 
 
 def people_of(library: Library, face_ids: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:

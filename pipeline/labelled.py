@@ -1,13 +1,16 @@
 """Labelled photographs with the faces that were found in them: what the experiments measure.
 
 An experiment is given a folder or a library that is indexed already. A folder is indexed first, into the
-folder for results, where a next run finds it again; a library is read as it is and never written to.
+folder for results, where a next run finds it again; a library is read as it is, and only told where its
+faces have gone.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ from models.embedder import FACENET_CASIA, ONNX_PREFIX, EmbedderSpec, embedder_s
 from pipeline.options import IndexOptions, UsageError
 from transforms import storage
 from transforms.archive import LIBRARY_INFO
+from transforms.export_records import EVALUATION, record_export
 from transforms.labels import Label, face_at, folder_labels, read_labels
 from transforms.lease import Lease
 from transforms.library import Library, LibraryError
@@ -114,6 +118,7 @@ def opened_library(source: str, work: Workplace, *, name: str = "library") -> Li
         library = Library.open(source)
         if work.embedder is not None:
             spec_of(library, work.embedder)
+        note_results(library, work)
         return library
     from pipeline.index import index
 
@@ -124,7 +129,18 @@ def opened_library(source: str, work: Workplace, *, name: str = "library") -> Li
         done = index(library, lease, source, options, quiet=work.quiet)
         if not done.listed:
             raise UsageError(f"{source} holds no files: give a folder of photographs, or an indexed library")
+    note_results(library, work)
     return library
+
+
+def note_results(library: Library, work: Workplace) -> None:
+    """Notes in the library where its faces are about to go, so that they can be forgotten there too."""
+    if storage.is_url(work.out):
+        return
+    try:
+        record_export(library, kind=EVALUATION, folder=work.out)
+    except storage.WriteFailed:
+        pass  # whoever may only read a library can't make it forget either
 
 
 def spec_of(library: Library, embedder: str | None = None) -> EmbedderSpec:
@@ -149,11 +165,46 @@ def spec_of(library: Library, embedder: str | None = None) -> EmbedderSpec:
     return spec
 
 
-def labelled_faces(library: Library, labels_file: str | None = None) -> LabelledFaces:
-    """The labelled faces of a library: by a CSV file, else by the folder that each photo lies in.
+@dataclass(frozen=True)
+class LabelledPhotos:
+    """The labelled photos of a library, n of them, in order of root and path or as a file of labels has them.
+
+    `names` of the people; `people` int64[n], numbers into it; `files`: (root, exact path) of each photo;
+    `face` int64[n]: the row of its labelled face in `faces`, the library's faces in order of face_id, -1
+    where that was not found.
+    """
+
+    labels: list[Label]
+    names: list[str]
+    people: np.ndarray
+    files: list[tuple[str, bytes]]
+    face: np.ndarray
+    faces: pa.Table
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """The photos' paths below their root."""
+        return [label.photo for label in self.labels]
+
+    @cached_property
+    def face_ids(self) -> list[str]:
+        """The ids of all faces of the library."""
+        return self.faces[FACE_ID].to_pylist()
+
+    @cached_property
+    def embeddings(self) -> np.ndarray:
+        """float32[m, d]: the vectors of all faces of the library, where they were asked for."""
+        return matrix(self.faces[EMBEDDING])
+
+
+def labelled_photos(
+    library: Library, labels_file: str | None = None, *, embeddings: bool = False, columns: Sequence[str] = ()
+) -> LabelledPhotos:
+    """The photos of a library with their labelled faces: by a CSV file, else by the folder that each lies in.
 
     The labelled face covers the label's point; without one it is the photo's only face, or the one that
-    covers the photo's centre. Raises LibraryError without any, UsageError for a file that is none.
+    covers the photo's centre. `columns` of the faces are read beside their ids and boxes. Raises
+    LibraryError without labelled photos, UsageError for a file of labels that is none.
     """
     photos = library.read_photos([ROOT, PATH_BYTES, PHOTO_ID, WIDTH, HEIGHT, STATUS])
     photos = photos.filter(pc.is_in(photos[STATUS], value_set=pa.array([OK, NO_FACE, ERROR])))
@@ -170,40 +221,62 @@ def labelled_faces(library: Library, labels_file: str | None = None) -> Labelled
             f"{labels_file} names {len(unknown):,} photos that {library.path} does not hold, {unknown[0]!r} "
             "the first: paths are relative to the folder indexed"
         )
-    faces = library.read_faces([FACE_ID, PHOTO_ID, BOX, LANDMARKS, SHARPNESS, YAW, EMBEDDING])
+    if not labels:
+        raise LibraryError(
+            f"{library.path} holds no labelled photo: expected a folder for each person, or labels"
+        )
+    wanted = [FACE_ID, PHOTO_ID, BOX, *([EMBEDDING] if embeddings else []), *columns]
+    faces = library.read_faces(wanted)
     boxes = matrix(faces[BOX]) if len(faces) else np.zeros((0, 4), np.float32)
     rows_of: dict[str, list[int]] = {}
     for row, photo in enumerate(faces[PHOTO_ID].to_pylist()):
         rows_of.setdefault(photo, []).append(row)
     ids, roots, raw = (photos[c].to_pylist() for c in (PHOTO_ID, ROOT, PATH_BYTES))
     extent = np.stack([photos[c].fill_null(0).to_numpy() for c in (WIDTH, HEIGHT)], axis=1)
-    chosen = [_face_of(label, boxes, rows_of.get(ids[row_of[label.photo]], []), extent[row_of[label.photo]])
-              for label in labels]  # fmt: skip
-    if not any(face >= 0 for face in chosen):
+    at = [row_of[label.photo] for label in labels]
+    chosen = [
+        _face_of(label, boxes, rows_of.get(ids[row], []), extent[row])
+        for label, row in zip(labels, at, strict=True)
+    ]
+    names, people = np.unique([label.person for label in labels], return_inverse=True)
+    return LabelledPhotos(
+        labels, names.tolist(), people.astype(np.int64), [(roots[r], raw[r]) for r in at],
+        np.array(chosen, np.int64), faces,
+    )  # fmt: skip
+
+
+def labelled_faces(library: Library, labels_file: str | None = None) -> LabelledFaces:
+    """The labelled faces of a library that were found, each once a person.
+
+    Raises what `labelled_photos` raises, and LibraryError where none was found.
+    """
+    photos = labelled_photos(
+        library, labels_file, embeddings=True, columns=[LANDMARKS, SHARPNESS, YAW]
+    )  # fmt: skip
+    if not (photos.face >= 0).any():
         raise LibraryError(
             f"{library.path} holds no labelled face: expected a folder for each person, or labels"
         )
     # A copy of a photo says nothing new: one face counts once for a person.
-    known = {(face, label.person): label for label, face in reversed(list(zip(labels, chosen, strict=True)))}
-    found = [(label, face) for label, face in zip(labels, chosen, strict=True)
-             if face >= 0 and known[face, label.person] is label]  # fmt: skip
-    rows = np.array([face for _, face in found])
-    names, person = np.unique([label.person for label, _ in found], return_inverse=True)
-    face_ids = faces[FACE_ID].to_pylist()
-    photo_rows = [row_of[label.photo] for label, _ in found]
+    pairs = np.stack([photos.face, photos.people], axis=1)
+    first = np.zeros(len(pairs), bool)
+    first[np.unique(pairs, axis=0, return_index=True)[1]] = True
+    at = np.flatnonzero(first & (photos.face >= 0))
+    rows, faces = photos.face[at], photos.faces
+    names, person = np.unique([photos.labels[i].person for i in at], return_inverse=True)
     return LabelledFaces(
         library=library,
         names=names.tolist(),
         person=person.astype(np.int64),
-        labels=[label for label, _ in found],
-        files=[(roots[r], raw[r]) for r in photo_rows],
-        face_ids=[face_ids[r] for r in rows],
-        vectors=matrix(faces[EMBEDDING])[rows],
-        boxes=boxes[rows],
+        labels=[photos.labels[i] for i in at],
+        files=[photos.files[i] for i in at],
+        face_ids=[photos.face_ids[r] for r in rows],
+        vectors=photos.embeddings[rows],
+        boxes=matrix(faces[BOX])[rows],
         landmarks=matrix(faces[LANDMARKS])[rows].reshape(-1, 5, 2),
         sharpness=faces[SHARPNESS].to_numpy()[rows],
         yaw=faces[YAW].to_numpy()[rows],
-        missing=[label for label, face in zip(labels, chosen, strict=True) if face < 0],
+        missing=[label for label, face in zip(photos.labels, photos.face, strict=True) if face < 0],
     )
 
 

@@ -17,6 +17,7 @@ from pipeline.labelled import Workplace, labelled_faces, opened_library
 from pipeline.options import UsageError
 from pipeline.photo_faces import PhotoReader
 from transforms import storage
+from transforms.export_list import write_listed
 from transforms.grouping import DEFAULT
 from transforms.library import Library
 from transforms.recogniser import (
@@ -84,7 +85,7 @@ def recognise(
         total, named = total + len(found), named + int((found != UNKNOWN).sum())
         rows += _rows(part, known, found, similarity, most_like)
     path = storage.join(work.out, NAMES_FILE)
-    storage.write_bytes(path, _csv(rows))
+    write_listed(work.out, NAMES_FILE, _csv(rows))
     lines.append(f"{total:,} faces: {named:,} named, {total - named:,} unknown. Written to {path}")
     facts = {
         "faces": total,
@@ -113,9 +114,10 @@ def made_gallery(
         classifier=classifier,
         neighbours=neighbours,
         slope=known.thresholds[DEFAULT].slope if threshold is None else 0.0,
+        cohort=known.cohort,
     ).trained()
     path = storage.join(work.out, GALLERY_FILE)
-    storage.write_bytes(path, gallery.to_bytes())
+    write_listed(work.out, GALLERY_FILE, gallery.to_bytes())
     lines = [f"{faces.counted}. Stored in {path}"]
     if faces.missing:
         lines.append(

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from pipeline.group import group_library
 from transforms.compaction import tidy
 from transforms.library import Library, LibraryInfo
 from transforms.records import OK, FaceRow, FileEntry, PhotoRow
 from transforms.successors import record_successors
-from transforms.tables import PATH_BYTES, ROOT
+from transforms.tables import FACE_ID, PATH_BYTES, PERSON_ID, ROOT
 
 ROOT_NAME, FINGERPRINT, DIMENSIONS, PEOPLE = "photos", "stand-in", 32, 8
 
@@ -28,6 +29,7 @@ class GrownLibrary:
 
     path: Path
     noise: float = 0.2
+    thumbs: bool = False
     photos: dict[str, tuple[int, list[int]]] = field(default_factory=dict)
     library: Library = field(init=False)
     runs: int = 0
@@ -76,7 +78,8 @@ class GrownLibrary:
         self.runs += 1
         self.library.commit_chunk(
             f"chunk{self.runs:04d}", fingerprint=FINGERPRINT, photos=photos, faces=faces,
-            embeddings=np.array(vectors, np.float32).reshape(-1, DIMENSIONS), thumbs=[],
+            embeddings=np.array(vectors, np.float32).reshape(-1, DIMENSIONS),
+            thumbs=[f"a picture of {f.face_id}".encode() for f in faces] if self.thumbs else [],
         )  # fmt: skip
         self._tidy(None)
 
@@ -89,3 +92,37 @@ class GrownLibrary:
         own = np.random.default_rng([int(path[6:10]), place]).normal(size=DIMENSIONS)
         vector = middle + self.noise * 2 * own
         return vector / np.linalg.norm(vector)
+
+
+def six_people(folder: Path) -> GrownLibrary:
+    """Six people, ten photos each, all groupable, and grouped."""
+    made = GrownLibrary(folder)
+    made.add(*[[i % 6] for i in range(60)])
+    regroup(made)
+    return made
+
+
+def assigned(library: Library) -> dict[str, str | None]:
+    revision = library.current_revision()
+    assert revision is not None
+    table = library.read_assignments(revision)
+    faces = table[FACE_ID].to_pylist()
+    assert len(faces) == len(set(faces)), "a face stands in two places"
+    return dict(zip(faces, table[PERSON_ID].to_pylist(), strict=True))
+
+
+def people(library: Library) -> dict[str, dict]:
+    revision = library.current_revision()
+    assert revision is not None
+    return {row[PERSON_ID]: row for row in library.read_people(revision).to_pylist()}
+
+
+def person_of(grown: GrownLibrary, number: int) -> str:
+    """The person of the photo with this number."""
+    found = assigned(grown.library)[grown.face(f"album/{number:04d}.jpg")]
+    assert found is not None
+    return found
+
+
+def regroup(grown: GrownLibrary, method: str = "default"):
+    return group_library(grown.library, method=method, seed=0)

@@ -37,7 +37,7 @@ SEPARATOR = " | "
 # A cell that begins so is a formula to a spreadsheet: it could run commands where the file is opened.
 # An apostrophe before it makes it text (OWASP, "CSV Injection"); apostrophes there are escaped likewise.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff0b\uff0d\uff1d\uff20]")
-_LINE_END = re.compile(r"\r\n|\n|\r")  # names may hold what Unicode calls a line end
+LINE_END = re.compile(r"\r\n|\n|\r")  # names may hold what Unicode calls a line end
 # Ids may stand side by side; photo paths, which may hold spaces, need the separator.
 _ONE_ID = r"(?:[pc]-[0-9a-f]{8,}|[0-9a-f]{32}:\d+)"
 _IDS = re.compile(rf"{_ONE_ID}(?:[\s,]+{_ONE_ID})+")
@@ -115,8 +115,8 @@ class CorrectionsFile:
 
 def parse(data: bytes) -> CorrectionsFile:
     """Reads a corrections file; an empty one holds no corrections."""
-    encoding, text = _decoded(data)
-    lines = _LINE_END.split(text)
+    encoding, text = decoded(data)
+    lines = LINE_END.split(text)
     newline = "\r\n" if "\r\n" in text or "\n" not in text else "\n"
     dialect = Dialect(encoding, ",", newline)
     found: dict[str, Correction] = {}
@@ -124,7 +124,7 @@ def parse(data: bytes) -> CorrectionsFile:
     for number, line in enumerate(lines, start=1):
         if not line.strip(" ,;\t") or re.fullmatch(r'"?sep=.;?"?', line.strip(), re.IGNORECASE):
             continue
-        header = _header(line)
+        header = header_of(line)
         if header is not None:
             dialect = Dialect(encoding, header[0], newline, header[1])
             continue
@@ -157,10 +157,10 @@ def appended(data: bytes, row: Mapping[str, str]) -> bytes:
     writer = csv.writer(out, delimiter=dialect.delimiter, lineterminator=dialect.newline)
     if header:
         writer.writerow(dialect.columns)
-    writer.writerow([_to_cell(row.get(column, "")) for column in dialect.columns])
+    writer.writerow([to_cell(row.get(column, "")) for column in dialect.columns])
     # A spreadsheet takes a file of UTF-8 for what it is when the mark is there.
     start = data or codecs.BOM_UTF8
-    ends = _decoded(data)[1].endswith(("\n", "\r")) or not data
+    ends = decoded(data)[1].endswith(("\n", "\r")) or not data
     gap = "" if ends else dialect.newline
     return start + (gap + out.getvalue()).encode(dialect.encoding, "surrogateescape")
 
@@ -188,7 +188,7 @@ def anchors_of(cell: str) -> dict[str, Anchor]:
     return {m[1]: Anchor(tuple(m[3].split()), m[2] == "=") for m in parts if m}
 
 
-def _decoded(data: bytes) -> tuple[str, str]:
+def decoded(data: bytes) -> tuple[str, str]:
     """(encoding for more lines, text); bytes that are not UTF-8 stay as surrogates."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16-le" if data.startswith(codecs.BOM_UTF16_LE) else "utf-16-be"
@@ -197,7 +197,8 @@ def _decoded(data: bytes) -> tuple[str, str]:
     return "utf-8", text.decode("utf-8", "surrogateescape")
 
 
-def _header(line: str) -> tuple[str, tuple[str, ...]] | None:
+def header_of(line: str) -> tuple[str, tuple[str, ...]] | None:
+    """(what separates cells, the columns in order) of a line with the columns' names; None for others."""
     for delimiter in ",;\t":
         names = tuple(c.strip().strip('"').strip().lower() for c in line.split(delimiter))
         if set(names) >= _REQUIRED:
@@ -248,7 +249,8 @@ def _content_id(kind: str, row: Mapping[str, str]) -> str:
     return "c-" + hashlib.blake2b(content.encode(), digest_size=4).hexdigest()
 
 
-def _to_cell(value: str) -> str:
+def to_cell(value: str) -> str:
+    """A value as a cell that no spreadsheet takes for a formula."""
     return "'" + value if _FORMULA.match(value) else value
 
 

@@ -14,6 +14,7 @@ import json
 import pyarrow as pa
 
 from transforms import storage
+from transforms.library_folder import LibraryFolder
 from transforms.table_files import read_table, write_table
 from transforms.tables import GONE_SCHEMA, SUCCESSORS_SCHEMA
 
@@ -21,12 +22,8 @@ CORRECTIONS, GONE, ANCHORS = "corrections.csv", "gone.parquet", "anchors.json"
 _PEOPLE, _SUCCESSORS, _SUFFIX = "people", "successors", ".parquet"
 
 
-class DecisionFiles:
+class DecisionFiles(LibraryFolder):
     """The part of a `Library` that reads and writes them."""
-
-    def file(self, *parts: str) -> str:
-        """The path of something inside the library."""
-        raise NotImplementedError
 
     def write_successors(self, name: str, successors: pa.Table) -> None:
         """Writes which faces have become which, as found by one run."""

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from transforms.records import printable
-from transforms.selection import SelectedPerson, SelectedPhoto
+from transforms.selected import SelectedPerson, SelectedPhoto
 
 NOBODY = "nobody"
 

@@ -13,7 +13,7 @@ from lxml import etree
 
 from transforms.region import Region
 from transforms.safe_xml import UnsafeXml, iterate_elements, xml_text
-from transforms.selection import SelectedPhoto
+from transforms.selected import SelectedPhoto
 
 FACE_LABEL, PERSON, FACE = "face", "person", "face_id"
 

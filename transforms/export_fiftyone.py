@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from transforms.export_coco import NOBODY
-from transforms.selection import SelectedFace, SelectedPerson, SelectedPhoto
+from transforms.selected import SelectedFace, SelectedPerson, SelectedPhoto
 
 
 def label_parts(

@@ -1,23 +1,19 @@
 """The folder of an export: what was made there is remembered, and nothing else is ever removed.
 
-``.albumen-export.jsonl`` lists the files of the last export, one a line after a first line that says
-what it was; ``.albumen-export.journal`` the names that a running export is about to make. So after a
-crash as after a good end it is known which files are Albumen's: the next export replaces those, and
+By its list (`export_list`) the next export knows which files are Albumen's: it replaces those, and
 removes those that are no longer part of it, unless somebody has changed them since.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import islice
 from types import TracebackType
 from typing import IO, Any, BinaryIO, TypeVar
@@ -25,12 +21,24 @@ from typing import IO, Any, BinaryIO, TypeVar
 import numpy as np
 
 from transforms import storage
+from transforms.export_list import (
+    DIGEST,
+    EXPORT_MARKER,
+    JOURNAL,
+    SPILL,
+    Made,
+    among,
+    described,
+    digest_of,
+    line_of,
+    listed,
+    made_files,
+    remove_empty,
+    remove_made,
+)
 from transforms.library import LibraryError
 
-EXPORT_MARKER = ".albumen-export.jsonl"
-_JOURNAL, _SPILL = ".albumen-export.journal", ".albumen-export.spill"
 _BATCH, _THREADS = 256, 8
-_DIGEST = 16
 # What concerns the disk and not one file: then there is no sense in going on.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
@@ -38,17 +46,6 @@ _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
 Item = TypeVar("Item", bound=tuple[Any, ...])
 
 LINKS = ("symbolic", "hard", "copy")
-
-
-@dataclass(frozen=True)
-class Made:
-    """A file of an export: its name below the folder (bytes that are not UTF-8 as surrogates), and
-    what tells whether it is still the file that was made."""
-
-    name: str
-    size: int = -1
-    mtime_ns: int = -1
-    target: str | None = None
 
 
 class ExportFolder:
@@ -74,18 +71,20 @@ class ExportFolder:
         self._new: list[bytes] = []
         self.files = self.bytes = self.kept = 0
         self.changed: list[str] = []
-        self.spill = os.path.join(self.folder, _SPILL)
+        self.spill = os.path.join(self.folder, SPILL)
 
     def __enter__(self) -> ExportFolder:
         check_export_folder(self.folder)
-        os.makedirs(self.folder, exist_ok=True)
-        marker = os.path.join(self.folder, EXPORT_MARKER)
+        marker, journal = (os.path.join(self.folder, name) for name in (EXPORT_MARKER, JOURNAL))
         if not os.path.exists(marker):
-            storage.write_bytes(marker, _line(self._about))
+            storage.write_bytes(marker, line_of(self._about))
         self._old = _Known.of(made_files(self.folder))
         shutil.rmtree(self.spill, ignore_errors=True)
-        os.makedirs(self.spill)
-        self._journal: IO[bytes] = open(os.path.join(self.folder, _JOURNAL), "ab")
+        for folder in {os.path.dirname(self._path(made.name)) for made in listed(journal)}:
+            storage.remove_partial_files(folder)
+        with storage.writing(self.folder):
+            os.makedirs(self.spill)
+            self._journal: IO[bytes] = open(journal, "ab")
         return self
 
     def __exit__(
@@ -94,8 +93,9 @@ class ExportFolder:
         shutil.rmtree(self.spill, ignore_errors=True)
         self._journal.close()
         if kind is None:
-            self._remove_stale()
-            self._write_list()
+            with storage.writing(self.folder):
+                self._remove_stale()
+                self._write_list()
 
     def write(self, name: str, parts: Iterable[bytes]) -> None:
         """Writes a file; `name` may have folders, parted by ``/``. It appears whole or not at all."""
@@ -155,11 +155,12 @@ class ExportFolder:
                     if link != "copy" and error.errno in _NO_LINKS:
                         raise LibraryError(
                             f"{self.folder} can't hold {link} links to {os.fsdecode(source)} "
-                            f"({error.strerror}): give --link copy"
+                            f"({os.strerror(error.errno or 0)}): give --link copy"
                         ) from error
                     if error.errno in _DISK:
                         raise
-                    yield os.fsdecode(source), error.strerror or str(error)
+                    told = isinstance(error, storage.WriteFailed)  # which names what can't be written
+                    yield os.fsdecode(source), str(error) if told else error.strerror or str(error)
 
     def _batches(self, items: Iterable[Item]) -> Iterator[list[Item]]:
         """Items, which begin with a name, in batches that have been announced."""
@@ -170,47 +171,46 @@ class ExportFolder:
 
     def _place_one(self, target: str, source: bytes, link: str) -> None:
         status = os.stat(source)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
         if _is_placed(target, source, status, link):
             self.kept += 1
             return
         temporary = os.path.join(self.spill, "placing")
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
-        if link == "symbolic":
-            os.symlink(source, temporary)
-        elif link == "hard":
-            os.link(source, temporary)
-        else:
-            with open(source, "rb") as original, open(temporary, "wb") as copy:
+        if link == "copy":
+            with open(source, "rb") as original, storage.open_output(temporary) as copy:
                 shutil.copyfileobj(original, copy, 1 << 20)
-                copy.flush()
-                os.fsync(copy.fileno())
-            os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
             self.bytes += status.st_size
-        os.replace(temporary, target)
-        if os.path.lexists(temporary):  # two hard links to one file: a rename leaves both
-            os.unlink(temporary)
+        with storage.writing(target):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            if link == "copy":
+                os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
+            else:
+                if os.path.lexists(temporary):
+                    os.unlink(temporary)
+                (os.symlink if link == "symbolic" else os.link)(source, temporary)
+            os.replace(temporary, target)
+            if os.path.lexists(temporary):  # two hard links to one file: a rename leaves both
+                os.unlink(temporary)
         self.files += 1
 
     def _announce(self, names: list[str]) -> None:
         """Puts names on record before there are files. Raises LibraryError for a file of others."""
-        digests = [_digest(name) for name in names]
+        digests = [digest_of(name) for name in names]
         for name in names if self._retire is None else ():
             reason = self._old.in_the_way(name, self._path(name))
             if reason:
                 raise LibraryError(f"{self._path(name)} {reason} and is in the way: move it elsewhere")
-        for name in names:
-            self._journal.write(_line(asdict(Made(name))))
-        self._journal.flush()
-        os.fsync(self._journal.fileno())
+        with storage.writing(self.folder):
+            for name in names:
+                self._journal.write(line_of(asdict(Made(name))))
+            self._journal.flush()
+            os.fsync(self._journal.fileno())
         self._new += digests
 
     def _remove_stale(self) -> None:
-        new = np.sort(np.array(self._new, f"S{_DIGEST}"))
+        new = np.sort(np.array(self._new, f"S{DIGEST}"))
         folders = set()
         for made in made_files(self.folder):
-            if _among(new, made.name):
+            if among(new, made.name):
                 continue
             if self._retire is not None:
                 self._retire(self._path(made.name))
@@ -222,15 +222,15 @@ class ExportFolder:
 
     def _write_list(self) -> None:
         """The list of what is there now: made by this export, which the journal names."""
-        journal = os.path.join(self.folder, _JOURNAL)
+        journal = os.path.join(self.folder, JOURNAL)
         new, seen = set(self._new), set()
         with storage.open_output(os.path.join(self.folder, EXPORT_MARKER)) as file:
-            file.write(_line(self._about))
-            for made in _lines(journal):
-                digest = _digest(made.name)
+            file.write(line_of(self._about))
+            for made in listed(journal):
+                digest = digest_of(made.name)
                 if digest in new and digest not in seen and os.path.lexists(self._path(made.name)):
                     seen.add(digest)
-                    file.write(_line(asdict(_described(self._base, made.name))))
+                    file.write(line_of(asdict(described(self._base, made.name))))
         os.unlink(journal)
 
     def _path(self, name: str) -> str:
@@ -246,9 +246,9 @@ class _Known:
 
     @classmethod
     def of(cls, made: Iterable[Made]) -> _Known:
-        rows = [(_digest(m.name), m.size, m.mtime_ns) for m in made]
+        rows = [(digest_of(m.name), m.size, m.mtime_ns) for m in made]
         digests, sizes, mtimes = zip(*rows, strict=True) if rows else ((), (), ())
-        return cls(np.array(digests, f"S{_DIGEST}"), np.array(sizes, np.int64), np.array(mtimes, np.int64))
+        return cls(np.array(digests, f"S{DIGEST}"), np.array(sizes, np.int64), np.array(mtimes, np.int64))
 
     def in_the_way(self, name: str, path: str) -> str:
         """Why what lies at `path` must not be replaced; nothing where it may, or nothing is there."""
@@ -256,7 +256,7 @@ class _Known:
             status = os.lstat(path)
         except OSError:
             return ""
-        digest = np.array(_digest(name), f"S{_DIGEST}")
+        digest = np.array(digest_of(name), f"S{DIGEST}")
         place = int(np.searchsorted(self._digests, digest))
         if place == len(self._digests) or self._digests[place] != digest:
             return "was not made by an export"
@@ -279,75 +279,6 @@ def check_export_folder(folder: str) -> None:
         )
 
 
-def made_files(folder: str) -> Iterator[Made]:
-    """What exports have made in `folder`, by its list and, after a crash, by its journal. Of a file that
-    the journal names it is not known how it should look; it may come twice."""
-    journal = os.path.join(folder, _JOURNAL)
-    begun = np.sort(np.array([_digest(m.name) for m in _lines(journal)], f"S{_DIGEST}"))
-    for made in _lines(os.path.join(folder, EXPORT_MARKER)):
-        yield Made(made.name) if _among(begun, made.name) else made
-    yield from _lines(journal)
-
-
-def _among(digests: np.ndarray, name: str) -> bool:
-    digest = np.array(_digest(name), f"S{_DIGEST}")
-    place = int(np.searchsorted(digests, digest))
-    return place < len(digests) and bool(digests[place] == digest)
-
-
-def remove_made(folder: str, made: Made) -> bool:
-    """Removes a file of an export; False where it has been changed since, and stays."""
-    path = os.path.join(folder, *made.name.split("/"))
-    if not os.path.lexists(path):
-        return True
-    if made.size >= 0 or made.target is not None:
-        now = _described(folder, made.name)
-        if now != made:
-            return False
-    try:
-        os.unlink(path)
-    except (IsADirectoryError, PermissionError):
-        return False
-    return True
-
-
-def remove_export(folder: str) -> list[str]:
-    """Removes an export with its list; names of files that were changed since and stay."""
-    changed, folders, seen = [], set(), set()
-    for made in made_files(folder):
-        if made.name in seen:
-            continue
-        seen.add(made.name)
-        folders.add(os.path.dirname(os.path.join(folder, *made.name.split("/"))))
-        if not remove_made(folder, made):
-            changed.append(made.name)
-    shutil.rmtree(os.path.join(folder, _SPILL), ignore_errors=True)
-    if not changed:
-        for name in (_JOURNAL, EXPORT_MARKER):
-            storage.remove(os.path.join(folder, name))
-    remove_empty(folders | {folder}, os.path.dirname(folder))
-    return changed
-
-
-def remove_empty(folders: set[str], top: str) -> None:
-    """Removes folders that are empty, and those above them below `top` that then are."""
-    for folder in sorted(folders, key=len, reverse=True):
-        while folder != top and folder.startswith(os.path.join(top, "")):
-            try:
-                os.rmdir(folder)
-            except OSError:
-                break
-            folder = os.path.dirname(folder)
-
-
-def _described(folder: str, name: str) -> Made:
-    path = os.path.join(folder, *name.split("/"))
-    status = os.lstat(path)
-    if stat.S_ISLNK(status.st_mode):
-        return Made(name, target=os.readlink(path))
-    return Made(name, status.st_size, status.st_mtime_ns)
-
-
 def _is_placed(target: str, source: bytes, status: os.stat_result, link: str) -> bool:
     try:
         there = os.lstat(target)
@@ -359,28 +290,3 @@ def _is_placed(target: str, source: bytes, status: os.stat_result, link: str) ->
         return (there.st_dev, there.st_ino) == (status.st_dev, status.st_ino)
     same = (there.st_size, there.st_mtime_ns) == (status.st_size, status.st_mtime_ns)
     return stat.S_ISREG(there.st_mode) and same and there.st_ino != status.st_ino
-
-
-def _digest(name: str) -> bytes:
-    # An S-type of NumPy drops zeros at the end: a digest that ends in them is hashed on.
-    digest = hashlib.blake2b(os.fsencode(name), digest_size=_DIGEST).digest()
-    return digest if digest[-1] else digest[:-1] + b"\1"
-
-
-def _line(data: dict[str, object]) -> bytes:
-    return json.dumps(data).encode("ascii") + b"\n"
-
-
-def _lines(path: str) -> Iterator[Made]:
-    try:
-        with open(path, "rb") as file:
-            for line in file:
-                try:
-                    data = json.loads(line)
-                    name = data["name"]
-                except (ValueError, KeyError, TypeError):
-                    continue  # the first line, or one that a crash cut short
-                if isinstance(name, str) and ".." not in name.split("/") and not name.startswith("/"):
-                    yield Made(name, int(data["size"]), int(data["mtime_ns"]), data["target"])
-    except FileNotFoundError:
-        return

@@ -15,7 +15,7 @@ from lxml import etree
 
 from transforms.region import Region
 from transforms.safe_xml import xml_text
-from transforms.selection import SelectedFace, SelectedPerson, SelectedPhoto
+from transforms.selected import SelectedFace, SelectedPerson, SelectedPhoto
 
 BOX, PERSON, OTHER = "face", "person", "other_name"
 MOST_CHOICES = 500

@@ -14,6 +14,9 @@ from dataclasses import asdict, dataclass
 from transforms import storage
 from transforms.library import Library
 
+EVALUATION = "evaluation"
+"""The kind of a folder with results of experiments, of which only some files show faces or hold vectors."""
+
 _FOLDER = "exports"
 
 

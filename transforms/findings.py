@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from transforms import storage
 from transforms.export_table import guarded, unguarded
 from transforms.library import LibraryError
-from transforms.selection import Grouping
+from transforms.selected import Grouping
 from transforms.tables import (
     ASSIGNMENTS_SCHEMA,
     CONFIDENCE,

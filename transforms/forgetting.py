@@ -8,32 +8,25 @@ of the drive are their owner's to clear.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import re
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms import storage
-from transforms.library import MANIFESTS, REPORT, Library, LibraryError
+from transforms.forgetting_corrections import without_mentions
+from transforms.forgetting_revisions import rewrite_log, rewrite_revision, rewrite_successors
+from transforms.library import CORRECTIONS, LOGS, MANIFESTS, REPORT, Library, LibraryError
+from transforms.mentions import Mentions
 from transforms.records import NO_FACE, SKIPPED
 from transforms.tables import (
-    CONFIDENCE,
-    COVER,
     FACE_ID,
-    FACES,
     HEIGHT,
-    PERSON_ID,
     PHOTO_ID,
-    PHOTOS_COUNT,
     REASON,
-    ROLE,
     STATUS,
     TAKEN_AT,
     UTC_OFFSET,
@@ -42,17 +35,17 @@ from transforms.tables import (
 from transforms.tombstones import EVERYTHING, FORGOTTEN, Tombstone, add_tombstones
 
 PENDING = "forgetting.json"
-_CORRECTIONS, _GRAPH, _SUCCESSORS = "corrections.csv", "graph", "successors"
+_GRAPH, _SUCCESSORS, _WORK = "graph", "successors", "work-"
 _ALL_FOLDERS = (
-    "faces", "thumbs", "photos", "people", _GRAPH, REPORT, _SUCCESSORS, "export", MANIFESTS, "logs",
+    "faces", "thumbs", "photos", "people", _GRAPH, REPORT, _SUCCESSORS, "export", MANIFESTS, LOGS,
 )  # fmt: skip
-_ID = re.compile(r"[0-9a-f]{32}:\d+|\b[pc]-[0-9a-f]{8,}")
 
 
 @dataclass(frozen=True)
 class Removal:
     """What has to go: faces by id, photos by id with all their faces, people by id, and their names;
-    `paths` are the printable paths of the photos. `everything` leaves nothing but the tombstone."""
+    `paths` are the texts by which corrections may speak of photos (their paths) and faces (``path#2``).
+    `everything` leaves nothing but the tombstone."""
 
     faces: frozenset[str] = frozenset()
     photos: frozenset[str] = frozenset()
@@ -61,6 +54,10 @@ class Removal:
     paths: frozenset[str] = frozenset()
     stones: tuple[Tombstone, ...] = ()
     everything: bool = False
+
+    def mentions(self, corrections: frozenset[str] = frozenset()) -> Mentions:
+        """What must not be spoken of any more, with the ids of corrections that went."""
+        return Mentions(self.faces, self.photos, self.people | corrections, self.names, self.paths)
 
     def to_json(self) -> bytes:
         """As text."""
@@ -115,22 +112,20 @@ def finish(library: Library, *, clear_exports: Callable[[Library], list[str]]) -
 def _finish(library: Library, removal: Removal, clear_exports: Callable[[Library], list[str]]) -> Removed:
     add_tombstones(library, removal.stones)
     left = clear_exports(library)
-    for name in [*_report_folders(library), library.file(_GRAPH)]:
+    for name in [*_passing_folders(library), library.file(_GRAPH)]:
         _remove_folder(name)
     if removal.everything:
         for name in _ALL_FOLDERS:
             _remove_folder(library.file(name))
-        storage.remove(library.file(_CORRECTIONS))
+        storage.remove(library.file(CORRECTIONS))
         removed = Removed(left=tuple(left))
     else:
         for path in library.uncommitted_files():
             storage.remove(path)
         library.remove_partial_files()
         removed = _rewrite_chunks(library, removal)
-        revisions = sum(_rewrite_revision(library, name, removal) for name in library.revisions())
-        revisions += _rewrite_successors(library, removal) + _rewrite_corrections(library, removal)
-        removed = replace(removed, files=removed.files + revisions, left=tuple(left))
-        removed = replace(removed, people=len(removal.people))
+        files = removed.files + _rewrite_decisions(library, removal)
+        removed = replace(removed, files=files, people=len(removal.people), left=tuple(left))
     storage.remove(library.file(PENDING))
     return removed
 
@@ -141,9 +136,25 @@ def _remove_folder(path: str) -> None:
         raise LibraryError(f"{path} can't be removed: is it open elsewhere, and may this user write there?")
 
 
-def _report_folders(library: Library) -> list[str]:
+def _passing_folders(library: Library) -> list[str]:
+    """The report, and what interrupted reports and groupings have left beside it."""
     names = storage.folder_names(library.path)
-    return [library.file(n) for n in names if n == REPORT or n.startswith(f"{REPORT}.")]
+    return [library.file(n) for n in names if n == REPORT or n.startswith((f"{REPORT}.", _WORK))]
+
+
+def _rewrite_decisions(library: Library, removal: Removal) -> int:
+    """Writes anew what revisions, successors, corrections and logs say; how many files."""
+    corrections = library.read_corrections()
+    left, lost = without_mentions(corrections, removal.mentions())
+    gone = removal.mentions(lost)
+    written = sum(rewrite_revision(library, name, gone) for name in library.revisions())
+    written += rewrite_successors(library, gone)
+    for name in storage.file_names(library.file(LOGS)):
+        written += rewrite_log(library.file(LOGS, name), gone)
+    if left != corrections:  # last: what it no longer says is not known to a second attempt
+        storage.write_bytes(library.file(CORRECTIONS), left)
+        written += 1
+    return written
 
 
 # -- photos, faces, thumbnails -------------------------------------------------------------------
@@ -210,161 +221,6 @@ def _described(photos: pa.Table, gone: pa.ChunkedArray, bare: pa.ChunkedArray) -
 def _thumbs_of(thumbs: pa.Table, faces: pa.Array, photos: pa.Array) -> pa.ChunkedArray:
     of_photo = pc.list_element(pc.split_pattern(thumbs[FACE_ID], ":"), 0)
     return pc.or_(_in(thumbs[FACE_ID], faces), _in(of_photo, photos))
-
-
-# -- revisions and decisions ---------------------------------------------------------------------
-
-
-def _rewrite_revision(library: Library, revision: str, removal: Removal) -> int:
-    """Writes a revision's files anew without what is forgotten; how many."""
-    written = 0
-    assigned: pa.Table | None = None
-    # Assignments first: counts of people follow from them.
-    for path in sorted(library.revision_files(revision), key=lambda p: not p.endswith("assignments.parquet")):
-        if path.endswith(".json"):
-            written += _rewrite_json(path, removal)
-        if not path.endswith(".parquet"):
-            continue
-        table = library.read_table(path)
-        if FACE_ID in table.column_names:
-            new = assigned = _without_faces(table, removal)
-        elif COVER in table.column_names and assigned is not None:
-            new = _without_people(table, assigned, removal)
-        else:
-            new = table.filter(pc.invert(_mentions(table, removal)))
-        if not new.equals(table):
-            library.write_table(path, new)
-            written += 1
-    return written
-
-
-def _without_faces(table: pa.Table, removal: Removal) -> pa.Table:
-    gone = pc.or_(
-        _in(table[FACE_ID], _values(removal.faces)), _in(_photos_of(table), _values(removal.photos))
-    )
-    table = table.filter(pc.invert(gone))
-    # Faces that an older revision gave to a person who is forgotten belong to nobody there.
-    orphaned = _in(table[PERSON_ID], _values(removal.people))
-    for column, value in ((PERSON_ID, None), (CONFIDENCE, 0.0), (ROLE, "ungrouped")):
-        new = pc.if_else(orphaned, pa.scalar(value, table[column].type), table[column])
-        table = table.set_column(table.column_names.index(column), column, new)
-    return table
-
-
-def _without_people(people: pa.Table, assigned: pa.Table, removal: Removal) -> pa.Table:
-    """The people who still have faces, with counts and covers that are true again."""
-    rows = assigned.filter(pc.is_valid(assigned[PERSON_ID]))
-    rows = rows.append_column(PHOTO_ID, _photos_of(rows))
-    counts = rows.group_by(PERSON_ID).aggregate([(FACE_ID, "count"), (PHOTO_ID, "count_distinct")])
-    number = {p: i for i, p in enumerate(counts[PERSON_ID].to_pylist())}
-    faces, photos = counts[f"{FACE_ID}_count"].to_pylist(), counts[f"{PHOTO_ID}_count_distinct"].to_pylist()
-    lost = set(people[COVER].to_pylist()) - set(rows[FACE_ID].to_pylist())
-    best = _surest(rows) if lost else {}
-    kept = []
-    for row in people.to_pylist():
-        place = number.get(row[PERSON_ID])
-        if place is None or row[PERSON_ID] in removal.people:
-            continue
-        if row[COVER] in lost:
-            row[COVER] = best[row[PERSON_ID]]
-        kept.append({**row, FACES: faces[place], PHOTOS_COUNT: photos[place]})
-    return pa.Table.from_pylist(kept, schema=people.schema)
-
-
-def _surest(rows: pa.Table) -> dict[str, str]:
-    order = np.argsort(rows[CONFIDENCE].to_numpy(), kind="stable")
-    ids, faces = rows[PERSON_ID].to_pylist(), rows[FACE_ID].to_pylist()
-    return {ids[i]: faces[i] for i in order}
-
-
-def _rewrite_json(path: str, removal: Removal) -> int:
-    """Drops what a JSON object of text says of faces and people that are forgotten."""
-    data = json.loads(storage.read_bytes(path))
-    gone = removal.faces | removal.people | removal.names
-    if not isinstance(data, dict):
-        return 0
-    kept = {k: v for k, v in data.items() if k not in gone and not (isinstance(v, str) and v in gone)}
-    if kept == data:
-        return 0
-    storage.write_bytes(path, json.dumps(kept, indent=2).encode())
-    return 1
-
-
-def _rewrite_successors(library: Library, removal: Removal) -> int:
-    written, folder = 0, library.file(_SUCCESSORS)
-    for name in storage.file_names(folder, suffix=".parquet"):
-        path = storage.join(folder, name)
-        table = library.read_table(path)
-        new = table.filter(pc.invert(_mentions(table, removal)))
-        if len(new) < len(table):
-            library.write_table(path, new)
-            written += 1
-    return written
-
-
-def _rewrite_corrections(library: Library, removal: Removal) -> int:
-    path = library.file(_CORRECTIONS)
-    if not storage.exists(path):
-        return 0
-    data = storage.read_bytes(path)
-    new = without_mentions(data, removal)
-    if new != data:
-        storage.write_bytes(path, new)
-    return int(new != data)
-
-
-def without_mentions(data: bytes, removal: Removal) -> bytes:
-    """A corrections file without the lines that speak of what is forgotten; of lines that list several
-    faces only the mention goes. Lines that hold nothing of it stay byte for byte."""
-    gone = removal.faces | removal.people
-    places = removal.paths | removal.names
-    kept = []
-    for line in data.splitlines(keepends=True):
-        text = line.decode("utf-8", "surrogateescape").lstrip("\ufeff")
-        delimiter = next((d for d in ",;\t" if d in text), ",")
-        try:
-            cells = next(csv.reader([text.rstrip("\r\n")], delimiter=delimiter), [])
-        except csv.Error:
-            cells = [text]
-        mentioned = [cell for cell in cells if _speaks_of(cell, gone, removal.photos)]
-        whole = [
-            c
-            for c in cells
-            if c.strip().lstrip("'").rpartition("#")[0] in places or c.strip().lstrip("'") in places
-        ]
-        if not mentioned and not whole:
-            kept.append(line)
-        elif not whole and all(len(_ID.findall(cell)) > 1 for cell in mentioned):
-            out = io.StringIO(newline="")
-            ending = text[len(text.rstrip("\r\n")) :]
-            rest = [_reduced(c, gone, removal.photos) if c in mentioned else c for c in cells]
-            if all(rest[i] for i, cell in enumerate(cells) if cell):
-                csv.writer(out, delimiter=delimiter, lineterminator=ending).writerow(rest)
-                kept.append(out.getvalue().encode("utf-8", "surrogateescape"))
-    return b"".join(kept)
-
-
-def _speaks_of(cell: str, gone: frozenset[str], photos: frozenset[str]) -> bool:
-    return any(i in gone or i.partition(":")[0] in photos for i in _ID.findall(cell)) or cell in photos
-
-
-def _reduced(cell: str, gone: frozenset[str], photos: frozenset[str]) -> str:
-    parts = [p for p in cell.split(" | ") if not _speaks_of(p, gone, photos)]
-    return " | ".join(parts)
-
-
-def _mentions(table: pa.Table, removal: Removal) -> pa.ChunkedArray | pa.Array:
-    """bool: which rows have a text that is forgotten."""
-    gone = _values(removal.faces | removal.people | removal.photos)
-    found = pa.array(np.zeros(len(table), bool))
-    for column in table.columns:
-        if pa.types.is_string(column.type):
-            found = pc.or_(found, _in(column, gone))
-    return found
-
-
-def _photos_of(table: pa.Table) -> pa.ChunkedArray:
-    return pc.list_element(pc.split_pattern(table[FACE_ID], ":"), 0)
 
 
 def _values(ids: frozenset[str]) -> pa.Array:

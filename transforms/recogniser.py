@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from models.calibration import Cohort
+
 NEAREST, SVM = "knn", "svm"
 CLASSIFIERS = (NEAREST, SVM)
 UNKNOWN = -1
@@ -20,7 +22,7 @@ UNKNOWN = -1
 _CLOSEST = 3
 # Similarity of one person's faces varies by about so much from photo to photo.
 _CONFIDENCE_SCALE = 0.05
-_FORMAT = "albumen gallery 1"
+_FORMAT = "albumen gallery 2"
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,11 @@ class Gallery:
     """Known people, and how their faces are told apart.
 
     `names` of p people; `vectors` float32[n, d], centred unit vectors, and `person` int64[n] whose they
-    are; `threshold` on cosine, and `slope`, by how much it grows with the decimal logarithm of the number
+    are; `threshold` on similarity, and `slope`, by how much it grows with the decimal logarithm of the number
     of faces compared (see `for_faces`); `centre` float32[d] that was taken away; `fingerprint` of how
     vectors are made; `neighbours` asked; for support vector machines `weights` float32[p, d] and `bias`
-    float32[p].
+    float32[p]; `cohort` of typical strangers where one is known: then similarity is the cosine minus half of
+    each face's bias towards strangers, as in grouping, else the cosine.
     """
 
     names: Sequence[str]
@@ -45,6 +48,7 @@ class Gallery:
     slope: float = 0.0
     weights: np.ndarray | None = None
     bias: np.ndarray | None = None
+    cohort: Cohort | None = None
 
     def trained(self) -> Gallery:
         """With support vector machines fitted, where they are asked for and there are two people."""
@@ -75,12 +79,12 @@ class Gallery:
     def recognise(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(int64[m] person or `UNKNOWN`, float32[m] similarity, int64[m] the person it is most like).
 
-        `vectors` are float32[m, d], centred, of unit length. The similarity is the cosine to the nearest
-        face of the person that it is most like.
+        `vectors` are float32[m, d], centred, of unit length. The similarity is that to the nearest face of
+        the person that it is most like.
         """
         if not len(vectors):
             return np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.int64)
-        similarity = vectors @ self.vectors.T
+        similarity = alike(vectors, self.vectors, self.cohort)
         if self.weights is not None and self.bias is not None:
             taken = np.argmax(vectors @ self.weights.T + self.bias, axis=1)
         else:
@@ -105,6 +109,8 @@ class Gallery:
             slope=np.array(self.slope),
             weights=none if self.weights is None else self.weights,
             bias=none if self.bias is None else self.bias,
+            cohort=none if self.cohort is None else self.cohort.vectors,
+            usually=np.array(0.0 if self.cohort is None else self.cohort.usually),
         )
         return file.getvalue()
 
@@ -127,6 +133,7 @@ class Gallery:
                     slope=float(file["slope"]),
                     weights=file["weights"] if file["weights"].size else None,
                     bias=file["bias"] if file["bias"].size else None,
+                    cohort=Cohort(file["cohort"], float(file["usually"])) if file["cohort"].size else None,
                 )
         except ValueError:
             raise
@@ -144,8 +151,18 @@ class Gallery:
         if self.weights is not None:
             fits = fits and self.weights.shape == (people, d) and self.bias is not None
             fits = fits and self.bias is not None and self.bias.shape == (people,)
+        if self.cohort is not None:
+            fits = fits and self.cohort.vectors.ndim == 2 and self.cohort.vectors.shape[1] == d
         if not fits or self.classifier not in CLASSIFIERS:
             raise ValueError("its parts do not fit together")
+
+
+def alike(faces: np.ndarray, others: np.ndarray, cohort: Cohort | None) -> np.ndarray:
+    """float32[n, m]: how alike float32[n, d] and float32[m, d] centred unit vectors are."""
+    cosine = faces @ others.T
+    if cohort is None:
+        return cosine
+    return cosine - cohort.bias(faces)[:, None] / 2 - cohort.bias(others)[None, :] / 2
 
 
 def _vote(similarity: np.ndarray, person: np.ndarray, k: int, people: int) -> np.ndarray:

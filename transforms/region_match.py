@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from transforms.region import Region
-from transforms.selection import SelectedFace
+from transforms.selected import SelectedFace
 from transforms.xmp_regions import overlap
 
 LEAST_OVERLAP = 0.25

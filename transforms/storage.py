@@ -14,7 +14,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 TEMPORARY_SUFFIX = ".partial"
 
@@ -95,7 +95,7 @@ def write_bytes(path: str, data: bytes | memoryview) -> None:
 
 
 def _write_bytes(path: str, data: bytes | memoryview) -> None:
-    with _appearing_whole(path) as file:
+    with open_output(path) as file:
         file.write(bytes(data) if is_url(path) else data)
 
 
@@ -103,30 +103,32 @@ def _write_bytes(path: str, data: bytes | memoryview) -> None:
 def open_output(path: str) -> Iterator[BinaryIO]:
     """A file that is written bit by bit and appears whole, as with `write_bytes`, when the block ends.
 
-    After an exception in the block there is no new file (behind a URL: as its filesystem has it).
+    Raises WriteFailed where that fails; what else goes wrong in the block, such as reading what is to be
+    written, passes as it is. After an exception there is no new file (behind a URL: as its filesystem
+    has it).
     """
-    with writing(path), _appearing_whole(path) as file:
-        yield file
-
-
-@contextmanager
-def _appearing_whole(path: str) -> Iterator[BinaryIO]:
     if is_url(path):
         from apache_beam.io.filesystem import CompressionTypes
 
         create, plain = _filesystems().create, CompressionTypes.UNCOMPRESSED
-        with create(path, mime_type="application/octet-stream", compression_type=plain) as file:
-            yield file
+        with writing(path):
+            file = create(path, mime_type="application/octet-stream", compression_type=plain)
+        with _closing(path, file):
+            yield cast(BinaryIO, _Named(path, file))
         return
     folder = os.path.dirname(path) or "."
-    os.makedirs(folder, exist_ok=True)
     temporary = os.path.join(folder, f".{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
+    with writing(path):
+        os.makedirs(folder, exist_ok=True)
+        file = open(temporary, "xb")  # noqa: SIM115 (closed by _closing)
     try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with _closing(path, file):
+            yield cast(BinaryIO, _Named(path, file))
+            with writing(path):
+                file.flush()
+                os.fsync(file.fileno())
+        with writing(path):
+            os.replace(temporary, path)
     except BaseException:
         try:
             os.unlink(temporary)
@@ -134,6 +136,39 @@ def _appearing_whole(path: str) -> Iterator[BinaryIO]:
             pass
         raise
     _sync_folder(folder)
+
+
+@contextmanager
+def _closing(path: str, file: BinaryIO) -> Iterator[None]:
+    """Closes a file that is being written, which may write the last of it."""
+    try:
+        yield
+    except BaseException:
+        try:
+            file.close()
+        except OSError:
+            pass  # what went wrong first says more
+        raise
+    with writing(path):
+        file.close()
+
+
+class _Named:
+    """A file that is being written: its errors name the path that it will have."""
+
+    def __init__(self, path: str, file: BinaryIO) -> None:
+        self._path, self._file = path, file
+
+    def write(self, data: bytes | memoryview) -> int:
+        with writing(self._path):
+            return self._file.write(data)
+
+    def flush(self) -> None:
+        with writing(self._path):
+            self._file.flush()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._file, name)
 
 
 def _sync_folder(folder: str) -> None:

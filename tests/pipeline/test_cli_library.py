@@ -1,4 +1,4 @@
-"""The new commands as a person gives them."""
+"""The commands as a person gives them: help, completion, exit codes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,24 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, 
 
 
 @pytest.mark.parametrize("path", commands(main), ids=" ".join)
-def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
-    result = CliRunner().invoke(main, [*path, "--help"])
-    assert result.exit_code == 0
+def test_every_command_and_option_explains_itself(path: tuple[str, ...]) -> None:
     command: click.Command = main
     for name in path:
         assert isinstance(command, click.Group)
         command = command.commands[name]
     assert command.help and command.help.splitlines()[0].rstrip()[-1] in ".:?", "a first sentence"
+    silent = [p.opts for p in command.params if isinstance(p, click.Option) and not p.help]
+    assert not silent
+    within = [*path[:1], "LIBRARY", *path[1:]] if path[0] == "correct" and path[1:] else path
+    result = CliRunner().invoke(main, [*within, "--help"])
+    first = command.help.partition("\n\n")[0].split()
+    assert result.exit_code == 0 and first[0] in result.output and "Usage" in result.output
+
+
+@pytest.mark.parametrize("group", [(), ("evaluate",), ("bench",), ("import",), ("correct",)], ids=" ".join)
+def test_no_list_of_commands_cuts_a_sentence_off(group: tuple[str, ...]) -> None:
+    lines = CliRunner().invoke(main, [*group, "--help"]).output.splitlines()
+    assert not [line for line in lines[1:] if line.endswith("...")], "but the first, of usage"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -1,19 +1,13 @@
-"""Corrections, increments and regroupings over the life of a library."""
+"""Corrections and what regroupings make of them."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pipeline import group
 from pipeline.cli import main
@@ -21,41 +15,27 @@ from pipeline.correct import correct, review
 from pipeline.evaluate_corrections import corrections
 from pipeline.group import group_library, is_current
 from pipeline.stats import ask, stats
-from tests.grown_library import PEOPLE, GrownLibrary, photo_id
-from transforms import storage
+from tests.grown_library import (
+    GrownLibrary,
+    assigned,
+    people,
+    person_of,
+    photo_id,
+    regroup,
+    six_people,
+)
 from transforms.album import read_album
-from transforms.corrections import KINDS, NAME, RENAME, CorrectionError, parse
-from transforms.decisions import read_decisions
-from transforms.enforcement import violations
+from transforms.corrections import CorrectionError
 from transforms.lease import Lease, LibraryInUse
 from transforms.library import Library, LibraryInfo
 from transforms.records import OK, FaceRow, FileEntry, PhotoRow
-from transforms.tables import EMBEDDING, FACE_ID, FACES, PERSON_ID, matrix
+from transforms.tables import EMBEDDING, FACE_ID, FACES, matrix
 from transforms.tables import NAME as NAMES
-
-
-def assigned(library: Library) -> dict[str, str | None]:
-    revision = library.current_revision()
-    assert revision is not None
-    table = library.read_assignments(revision)
-    faces = table[FACE_ID].to_pylist()
-    assert len(faces) == len(set(faces)), "a face stands in two places"
-    return dict(zip(faces, table[PERSON_ID].to_pylist(), strict=True))
-
-
-def people(library: Library) -> dict[str, dict]:
-    revision = library.current_revision()
-    assert revision is not None
-    return {row[PERSON_ID]: row for row in library.read_people(revision).to_pylist()}
 
 
 @pytest.fixture
 def grown(tmp_path: Path) -> GrownLibrary:
-    """Six people, ten photos each, all groupable."""
-    made = GrownLibrary(tmp_path / "library")
-    made.add(*[[i % 6] for i in range(60)])
-    group_library(made.library, method="default", seed=0)
-    return made
+    return six_people(tmp_path / "library")
 
 
 def test_the_first_faces_come_to_a_library_that_was_grouped_without_any(tmp_path: Path) -> None:
@@ -64,17 +44,6 @@ def test_the_first_faces_come_to_a_library_that_was_grouped_without_any(tmp_path
     assert group_library(made.library, method="default", seed=0).people == 0
     made.add(*[[i % 6] for i in range(60)])
     assert group_library(made.library, method="default", seed=0).people == 6
-
-
-def person_of(grown: GrownLibrary, number: int) -> str:
-    """The person of the photo with this number."""
-    found = assigned(grown.library)[grown.face(f"album/{number:04d}.jpg")]
-    assert found is not None
-    return found
-
-
-def regroup(grown: GrownLibrary, method: str = "default"):
-    return group_library(grown.library, method=method, seed=0)
 
 
 def test_a_library_too_large_to_be_grouped_in_memory_keeps_corrections_too(
@@ -336,143 +305,3 @@ def _by_folder(path: Path, hard: GrownLibrary) -> Library:
         embeddings=matrix(source[EMBEDDING]), thumbs=[],
     )  # fmt: skip
     return made
-
-
-class Power(BaseException):
-    """The power fails."""
-
-
-class Os:
-    """The module ``os`` with one function replaced, for `transforms.storage` alone."""
-
-    def __init__(self, name: str, function: Callable) -> None:
-        setattr(self, name, function)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(os, name)
-
-
-@pytest.mark.parametrize("step", ["fsync", "replace", "makedirs"])
-def test_power_cuts_leave_the_state_before_or_the_state_after(
-    grown: GrownLibrary, step: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    library, anna = grown.library, person_of(grown, 0)
-    correct(library, "name", [anna], name="Anna")
-    regroup(grown)
-    real, cuts = getattr(os, step), 0
-    for cut in range(100):
-        revision, corrections = library.current_revision(), library.read_corrections()
-        calls = 0
-
-        def failing(*args, **kwargs):
-            nonlocal calls
-            calls += 1
-            if calls > cut:  # noqa: B023
-                raise Power
-            return real(*args, **kwargs)
-
-        monkeypatch.setattr(storage, "os", Os(step, failing))
-        try:
-            correct(library, "not-this-person", [grown.face("album/0001.jpg"), anna])
-            group_library(library, method="default", seed=0)
-            done = True
-        except Power:
-            done, cuts = False, cuts + 1
-        finally:
-            monkeypatch.setattr(storage, "os", os)
-        found = library.read_corrections()
-        assert found.startswith(corrections) and not parse(found).problems
-        assert people(library)[anna][NAMES] == "Anna" and assigned(library)
-        assert done or library.current_revision() == revision or cut > 4
-        if done:
-            break
-    assert done and cuts
-
-
-class Life(RuleBasedStateMachine):
-    """Photos come, change and go, the user corrects, runs regroup; what was decided holds throughout."""
-
-    folder: Path
-    count = 0
-
-    @initialize(seed=st.integers(0, 5))
-    def begin(self, seed: int) -> None:
-        type(self).count += 1
-        self.random = np.random.default_rng(seed)
-        self.grown = GrownLibrary(self.folder / str(type(self).count), noise=0.3)
-        self.grown.add(*[[int(p)] for p in self.random.integers(0, PEOPLE, 24)])
-        self.ever: dict[str, str] = {}
-        self.group("default")
-
-    @rule(method=st.sampled_from(["default", "default", "agglomerative"]))
-    def group(self, method: str) -> None:
-        self.summary = regroup(self.grown, method)
-
-    @rule(who=st.lists(st.lists(st.integers(0, PEOPLE - 1), min_size=1, max_size=2), min_size=1, max_size=5))
-    def add(self, who: list[list[int]]) -> None:
-        self.grown.add(*who)
-        self.group("default")
-
-    @precondition(lambda self: len(self.grown.photos) > 10)
-    @rule(data=st.data())
-    def remove_or_edit(self, data: st.DataObject) -> None:
-        path = data.draw(st.sampled_from(sorted(self.grown.photos)))
-        change = data.draw(st.sampled_from([self.grown.edit, self.grown.remove]))
-        change(path)
-        self.group("default")
-
-    @rule(data=st.data())
-    def correct(self, data: st.DataObject) -> None:
-        faces = st.sampled_from(sorted(self.grown.photos)).map(lambda p: f"{p}#1")
-        known = sorted(people(self.grown.library))
-        person = st.sampled_from(known) if known else faces
-        kind = data.draw(st.sampled_from([k for k in KINDS if k != "same-photo-allowed"]))
-        who = {
-            "merge": [person, person], "same": [faces, faces | person], "different": [faces | person] * 2,
-            "split": [person, faces, faces], "not-this-person": [faces, person], "not-a-face": [faces],
-            "undo": [st.sampled_from([c.id for c in self.corrections()] or ["c-00000000"])],
-        }.get(kind, [person])  # fmt: skip
-        name = data.draw(st.sampled_from(["Anna", "Bo", "Cy", "=Dan"]))
-        try:
-            correct(self.grown.library, kind, [data.draw(w) for w in who], name=name)
-        except CorrectionError:
-            return
-        self.group("default")
-
-    def corrections(self):
-        return parse(self.grown.library.read_corrections()).corrections
-
-    @invariant()
-    def every_correction_holds(self) -> None:
-        library = self.grown.library
-        faces = library.read_faces([FACE_ID])[FACE_ID].combine_chunks()
-        group = assigned(library)
-        assert set(faces.to_pylist()) == set(group)
-        numbers = {p: i for i, p in enumerate(people(library))}
-        labels = np.array([numbers[group[f]] if group[f] else -1 for f in faces.to_pylist()], np.int64)
-        assert violations(labels, read_decisions(library, faces).constraints) == []
-
-    @invariant()
-    def ids_point_to_someone(self) -> None:
-        counts = Counter(p for p in assigned(self.grown.library).values() if p)
-        assert counts == {p: row[FACES] for p, row in people(self.grown.library).items()}
-
-    @invariant()
-    def no_name_is_lost_without_a_word(self) -> None:
-        shown = {row[NAMES] for row in people(self.grown.library).values()}
-        said = shown | set(self.summary.names_without_person)
-        file = parse(self.grown.library.read_corrections())
-        renamed = any(c.kind in (RENAME, "merge", "same") for c in file.active)
-        for c in file.active:
-            if c.kind == NAME and not renamed:
-                assert c.name in said or any(c.name in p for p in self.summary.problems)
-
-
-def test_nothing_that_was_decided_is_lost_over_a_library_s_life(tmp_path: Path) -> None:
-    Life.folder = tmp_path
-    machine = Life.TestCase
-    machine.settings = settings(
-        max_examples=8, stateful_step_count=10, deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    machine().runTest()

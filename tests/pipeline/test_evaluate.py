@@ -9,9 +9,10 @@ import pytest
 
 from models.calibration import USUAL_CONFIDENCE, Calibration
 from pipeline.calibrate import assigned_right, best_threshold, calibrate, confidence_curve
-from pipeline.evaluate import clusters, in_learning_half, labelled_faces
+from pipeline.evaluate import clusters, in_learning_half
 from pipeline.evaluate_grouping import ABLATIONS, evaluate_grouping
 from pipeline.group import group_library, is_current
+from pipeline.labelled import labelled_photos
 from pipeline.options import UsageError
 from tests.labelled_library import DIMENSIONS, EACH, PEOPLE, labelled_library
 from transforms.grouping import METHODS, THRESHOLD_METHODS
@@ -25,7 +26,7 @@ def labelled(tmp_path: Path) -> Library:
 
 
 def test_the_labelled_face_covers_the_centre(labelled: Library) -> None:
-    found = labelled_faces(labelled, embeddings=False)
+    found = labelled_photos(labelled)
     names = [found.face_ids[f].rpartition(":")[2] if f >= 0 else None for f in found.face]
     assert names.count("0") == PEOPLE * EACH
     assert names.count(None) == 1, "the photo that could not be decoded has none"

@@ -18,11 +18,11 @@ from PIL import Image
 from pipeline.export import ExportOptions, ExportSummary, export
 from tests.export_library import BOX, HEIGHT, ODD_PATHS, WIDTH, Exported, make_library
 from transforms.archive import ListingReport
-from transforms.export_folder import EXPORT_MARKER
+from transforms.export_list import EXPORT_MARKER
 from transforms.export_records import export_records
 from transforms.library import LibraryError
 from transforms.listing import list_archive
-from transforms.selection import Selection
+from transforms.selected import Selection
 
 FORMULA = '=Formula "Anna"'
 

@@ -10,12 +10,16 @@ import pytest
 
 from pipeline.export import ExportOptions, export
 from pipeline.forget import finish_forgetting, forget_command
+from pipeline.labelled import Workplace, note_results
 from pipeline.report import write_report
 from tests.export_library import BOX, Exported, make_library
 from transforms import storage
+from transforms.export_list import write_listed
 from transforms.export_records import export_records, record_export
-from transforms.forgetting import PENDING, Removal, without_mentions
+from transforms.forgetting import PENDING, Removal
+from transforms.forgetting_corrections import without_mentions
 from transforms.library import Library, LibraryError
+from transforms.mentions import Mentions
 from transforms.records import NO_FACE, OK, SKIPPED, FileEntry
 from transforms.tables import FACE_ID, PATH_BYTES, PERSON_ID, PHOTO_ID, REASON, STATUS
 from transforms.tombstones import Tombstone, Tombstones
@@ -173,6 +177,22 @@ def test_changed_exports_are_told_and_stay(made: Exported, tmp_path: Path) -> No
     )
 
 
+def test_results_of_experiments_lose_what_shows_faces_and_keep_the_rest(
+    made: Exported, tmp_path: Path
+) -> None:
+    out = tmp_path / "evaluation"
+    (out / "pictures").mkdir(parents=True)
+    (out / "pictures/mine.jpg").write_bytes(b"was here before")
+    note_results(made.library, Workplace(str(out), "albumen evaluate"))
+    for name in ("pictures/wrong.jpg", "vectors/mirror/1.npy", "map.html", "gallery.npz", "map.html"):
+        write_listed(str(out), name, b"shows somebody")
+    (out / "album.md").write_text("numbers")
+    assert forget_command(made.library, people=["p-anna"]).left == ()
+    left = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
+    assert left == {"album.md", "pictures/mine.jpg"}
+    assert export_records(made.library) == []
+
+
 def test_stopped_anywhere_the_same_command_finishes(made: Exported, tmp_path: Path, monkeypatch) -> None:
     shutil.copytree(made.library.path, tmp_path / "whole")
     forget_command(Library(str(tmp_path / "whole")), people=["p-anna"])
@@ -228,9 +248,9 @@ def contents(library: Library) -> tuple:
 
 def test_lines_about_others_stay_byte_for_byte() -> None:
     f = "a" * 32
-    removal = Removal(
-        faces=frozenset({f"{f}:0"}), people=frozenset({"p-0123456789"}), names=frozenset({"Anna"}),
-        paths=frozenset({"x.jpg"}),
+    gone = Mentions(
+        faces=frozenset({f"{f}:0"}), ids=frozenset({"p-0123456789"}), names=frozenset({"Anna"}),
+        places=frozenset({"x.jpg"}),
     )  # fmt: skip
     lines = [
         b"\xef\xbb\xbfid;date;kind;who;with;name\r\n",
@@ -242,7 +262,8 @@ def test_lines_about_others_stay_byte_for_byte() -> None:
         f"c-6;;different;{f}:1;{f}:0;\r\n".encode(),
         b"my own notes \xff\r\n",
     ]
-    left = without_mentions(b"".join(lines), removal)
+    left, lost = without_mentions(b"".join(lines), gone)
+    assert lost == {"c-2", "c-3", "c-4", "c-6"}
     assert left == lines[0] + lines[1] + f"c-5;;same;{f}:1;{f}:2;\r\n".encode() + lines[7]
 
 

@@ -15,7 +15,7 @@ from transforms.export_xmp import FaceRegion, merge
 from transforms.library import LibraryError
 from transforms.region import Region
 from transforms.region_match import match_regions
-from transforms.selection import SelectedFace, Selection
+from transforms.selected import SelectedFace, Selection
 
 
 @pytest.fixture

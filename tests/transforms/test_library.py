@@ -14,11 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.memory_filesystem import MemoryFileSystem
-from transforms import library as library_module
 from transforms import storage
 from transforms.library import Library, LibraryError, LibraryInfo
 from transforms.records import ERROR, NO_FACE, OK, SKIPPED, FaceRow, FileEntry, PhotoRow
-from transforms.tables import ASSIGNMENTS_SCHEMA, PEOPLE_SCHEMA, matrix
+from transforms.tables import ASSIGNMENTS_SCHEMA, PEOPLE_SCHEMA, PHOTOS_SCHEMA, faces_schema, matrix
 
 TIME = datetime(2019, 7, 14, 18, 32, 5, 123456)
 
@@ -377,8 +376,8 @@ def test_a_revision_that_was_not_finished_is_not_the_current_one(
 
 def test_no_column_is_spelt_twice_for_one_table() -> None:
     for schema in (
-        library_module.PHOTOS_SCHEMA,
-        library_module.faces_schema(8),
+        PHOTOS_SCHEMA,
+        faces_schema(8),
         ASSIGNMENTS_SCHEMA,
         PEOPLE_SCHEMA,
     ):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.calibration import Cohort
 from transforms.recogniser import (
     NEAREST,
     SVM,
@@ -148,3 +149,17 @@ def test_a_person_fits_by_the_closest_three() -> None:
 def test_confidence_is_one_half_at_the_threshold() -> None:
     assert fit_confidence(0.6, 0.6) == 0.5
     assert fit_confidence(0.9, 0.6) > 0.99 > 0.01 > fit_confidence(0.3, 0.6)
+
+
+def test_what_is_like_everybody_is_less_alike_and_a_stored_gallery_knows_it() -> None:
+    known = gallery()
+    typical = unit(np.stack([known.vectors.mean(axis=0), np.eye(D)[0]]))
+    with_cohort = replace(known, cohort=Cohort(typical, 0.1))
+    plain, measured = (g.recognise(known.vectors)[1] for g in (known, with_cohort))
+    bias = Cohort(typical, 0.1).bias(known.vectors)
+    np.testing.assert_allclose(measured, plain - bias, atol=1e-5)  # each face is nearest to itself
+    again = Gallery.from_bytes(with_cohort.to_bytes()).recognise(known.vectors)[1]
+    np.testing.assert_array_equal(again, measured)
+    broken = replace(known, cohort=Cohort(typical[:, :3], 0.1))
+    with pytest.raises(ValueError, match="fit together"):
+        Gallery.from_bytes(broken.to_bytes())

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.export_library import Exported, make_library
 from transforms.library import LibraryError
-from transforms.selection import Selected, SelectedFace, Selection, current_grouping
+from transforms.selected import SelectedFace, Selection, current_grouping
+from transforms.selection import Selected
 from transforms.tables import SELECTED_SCHEMA
 
 ANNA, BELLO, NAMELESS = "p-anna", "p-bello", "p-none"

@@ -160,3 +160,30 @@ def test_errors_of_a_store_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     MemoryFileSystem.failures["testmem://bucket/file"] = OSError("403 forbidden")
     with pytest.raises(OSError, match="403"):
         storage.write_bytes("testmem://bucket/file", b"x")
+
+
+def test_what_fails_in_the_block_passes_as_it_is_and_leaves_no_file(tmp_path: Path) -> None:
+    class Unreadable(OSError):
+        """Of the photograph that is being copied."""
+
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(Unreadable), storage.open_output(str(tmp_path / "file")) as file:
+        file.write(b"half")
+        raise Unreadable(5, "Input/output error", "photo.jpg")
+    assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_bytes() == b"old"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no drive that is always full")
+def test_a_write_that_fails_in_the_block_names_the_file_that_it_was_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_a_full_drive(path: str, mode: str):
+        return open("/dev/full", "wb")
+
+    monkeypatch.setattr(storage, "open", on_a_full_drive, raising=False)
+    for size in (10, 1 << 20):  # fails when closed, and at once
+        with (
+            pytest.raises(storage.WriteFailed, match=r"table.csv can't be written \(No space left"),
+            storage.open_output(str(tmp_path / "table.csv")) as file,
+        ):
+            file.write(b"x" * size)
