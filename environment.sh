@@ -1,5 +1,8 @@
 # Sourced by run_local.sh and run_tests.sh: finds a Python and makes the environment.
 
+# A run is many processes, which import the same modules: compiled once, not by each of them.
+unset PYTHONDONTWRITEBYTECODE
+
 # Prints a Python that Albumen runs on: $PYTHON if set, else the first that fits.
 find_python() {
   local candidate
