@@ -166,8 +166,9 @@ def overlap(past: Past, face_ids: pa.Array, group: np.ndarray, ids: Sequence[str
     row = pc.fill_null(row, -1).to_numpy().astype(np.int64)
     before = np.where(row >= 0, codes[row] if len(codes) else -1, -1)
     known, both = row >= 0, (before >= 0) & (group >= 0)
-    pairs, counts = np.unique(np.stack([before[both], group[both]]), axis=1, return_counts=True)
-    old, now = pairs
+    many = int(group.max(initial=0)) + 1
+    pairs, counts = np.unique(before[both] * many + group[both], return_counts=True)
+    old, now = pairs // many, pairs % many
     total = np.bincount(old, counts, minlength=len(people))
     part = (counts >= _PART * total[old]) & ((counts > 1) | (counts == total[old]))
     split = np.bincount(old[part], minlength=len(people)) > 1
