@@ -26,8 +26,10 @@ make_environment() {
     return
   fi
   echo "Making the environment $here/.venv (once; several GB, some minutes) ..." >&2
+  # Python compiles modules when they are first used: all of the packages' would take minutes here.
   if ! { "$python" -m venv "$here/.venv" \
-    && "$here/.venv/bin/python" -m pip install --quiet --disable-pip-version-check -e "$here[$extra]" >&2; }; then
+    && "$here/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile \
+      -e "$here[$extra]" >&2; }; then
     echo "The packages could not be installed: see above. Needed: a connection to a package index and 8 GB of disk." >&2
     return 1
   fi

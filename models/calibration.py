@@ -175,7 +175,9 @@ def learnt_from_library(
         line = Line(0.5, 0.03)  # too few faces to learn from: a middling guess
     else:
         middle = float(np.median(pairs))
-        spread = float(np.sqrt(np.mean((pairs[pairs < middle] - middle) ** 2)))
+        spread = float(np.sqrt(np.mean((pairs[pairs <= middle] - middle) ** 2)))
+        # Directions that have nothing in common spread so; few faces may happen to do so less.
+        spread = max(spread, embeddings.shape[1] ** -0.5)
         slope = _REACH_PER_DECADE * spread
         reach = _REACH + _REACH_PER_DECADE * (-3 - np.log10(_STRANGERS_PER_FACE))
         line = Line(middle + reach * spread, slope)

@@ -32,27 +32,39 @@ from transforms.tables import PERSON_ID
 from transforms.vector_file import VectorFile
 
 _LARGEST = 20_000
+# A family's archive: each of its people has as many faces as the largest person of other libraries, and
+# those of strangers come besides, so many a stranger at most.
+_FAMILY, _STRANGERS, _STRANGER = 20, 100_000, 500
+FAMILY_FACES = _FAMILY * _LARGEST + _STRANGERS
 _QUERIES = 1_000
 _NAME = "grouping_scale"
 
 
 def bench(
-    sizes: list[int], out: str, *, work: str | None, method: str, settings: SearchSettings
+    sizes: list[int],
+    out: str,
+    *,
+    work: str | None,
+    method: str,
+    settings: SearchSettings,
+    family: bool = False,
 ) -> tuple[list[str], dict[str, object]]:
-    """Groups a synthetic library of each size; adds what it measured to the tables in the folder `out`."""
+    """Groups a synthetic library of each size, and a family's where `family`; adds what it measured to the
+    tables in the folder `out`."""
     lines, rows = [], []
-    for faces in sizes:
+    for faces in [*sizes, *[FAMILY_FACES] * family]:
+        families = family and faces == FAMILY_FACES
         with tempfile.TemporaryDirectory(prefix="albumen-bench-", dir=work) as folder:
-            _in_process(_write, folder, faces, settings.seed)
-            row = _in_process(_group, folder, method, settings)
-            row = {"faces": faces, **row, **_scores(folder)}
+            in_process(_write, folder, faces, settings.seed, families)
+            row = in_process(_group, folder, method, settings)
+            row = {"faces": faces, "family": families, **row, **_scores(folder)}
         rows.append(row)
         lines.append(_described(row))
         _record(row, out)
     return [*lines, f"written to {storage.join(out, _NAME)}.md and .json"], {"rows": rows}
 
 
-def _in_process(function: Callable, *args) -> dict:
+def in_process(function: Callable, *args) -> dict:
     """Runs `function` in a fresh process and returns what it does. Raises RuntimeError where it fails."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -72,13 +84,20 @@ def _send(sender, function: Callable, args: tuple) -> None:
     sender.send(function(*args))
 
 
-def _write(folder: str, faces: int, seed: int) -> dict:
+def family_people(seed: int) -> SyntheticPeople:
+    """A family of people with many faces among strangers with few."""
+    strangers = SyntheticPeople(largest=_STRANGER).drawn(_STRANGERS, np.random.default_rng([seed, 1]))
+    return SyntheticPeople(sizes=np.concatenate([np.full(_FAMILY, _LARGEST), strangers]))
+
+
+def _write(folder: str, faces: int, seed: int, family: bool) -> dict:
     embedder = embedder_spec(FACENET_CASIA).describe()
     known = shipped_calibration(embedder)
     assert known is not None
     truth = write_synthetic_library(
         storage.join(folder, "library"), shipped_statistics(), centre=known.centre, embedder=embedder,
-        faces=faces, seed=seed, people=SyntheticPeople(largest=min(_LARGEST, faces // 10)),
+        faces=faces, seed=seed,
+        people=family_people(seed) if family else SyntheticPeople(largest=min(_LARGEST, faces // 10)),
     )  # fmt: skip
     np.save(storage.join(folder, "person.npy"), truth.person.astype(np.int32))
     return {}
@@ -102,7 +121,7 @@ def _group(folder: str, method: str, settings: SearchSettings) -> dict:
         observed["seconds"] = time.monotonic() - started
 
     library = Library.open(storage.join(folder, "library"))
-    with _MemoryWatch() as watch:
+    with MemoryWatch() as watch:
         started = time.monotonic()
         summary = group_library(
             library, method=method, seed=settings.seed, settings=settings, observe=observe
@@ -158,7 +177,7 @@ def _keys(left: np.ndarray, right: np.ndarray, faces: int) -> np.ndarray:
     return np.minimum(left, right).astype(np.int64) * faces + np.maximum(left, right)
 
 
-class _MemoryWatch:
+class MemoryWatch:
     """Reads this process's memory five times a second, in a thread: `peak` (bytes of its own, bytes
     resident with the pages of files, which the system takes back when it needs them)."""
 
@@ -167,7 +186,7 @@ class _MemoryWatch:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> _MemoryWatch:
+    def __enter__(self) -> MemoryWatch:
         self._thread.start()
         return self
 
@@ -193,7 +212,26 @@ def _scores(folder: str) -> dict[str, float]:
     alone = group < 0
     group[alone] = -1 - np.arange(int(alone.sum()))
     found = clustering_scores(person, group)
-    return {"bcubed_f": round(found.bcubed_f, 4), "bcubed_precision": round(found.bcubed_precision, 4)}
+    whole, clean = largest_people(person, group)
+    return {
+        "bcubed_f": round(found.bcubed_f, 4), "bcubed_precision": round(found.bcubed_precision, 4),
+        "largest_whole": round(whole, 4), "largest_clean": round(clean, 4),
+    }  # fmt: skip
+
+
+def largest_people(person: np.ndarray, group: np.ndarray, *, count: int = _FAMILY) -> tuple[float, float]:
+    """How whole and how clean the `count` largest people of int[n] `person` are in int[n] `group`: the mean
+    share of their faces that lies in the group with most of them, and the mean share of that group."""
+    largest = np.argsort(-np.bincount(person), kind="stable")[:count]
+    _, group = np.unique(group, return_inverse=True)
+    sizes = np.bincount(group)
+    whole, clean = [], []
+    for who in largest.tolist():
+        held = np.bincount(group[person == who], minlength=len(sizes))
+        main = int(held.argmax())
+        whole.append(held[main] / held.sum())
+        clean.append(held[main] / sizes[main])
+    return float(np.mean(whole)), float(np.mean(clean))
 
 
 def _described(row: dict) -> str:
@@ -202,15 +240,21 @@ def _described(row: dict) -> str:
         f"{row['faces']:,} faces: {row['seconds']:.0f} s, {row['anonymous_mb']:,} MB of its own memory "
         f"({row['resident_mb']:,} MB with pages of files); {row['people']:,} people, "
         f"same-person neighbour recall {'exact' if recall is None else f'{recall:.4f}'}, "
-        f"BCubed F {row['bcubed_f']:.4f}"
+        f"BCubed F {row['bcubed_f']:.4f}, the {_FAMILY} largest people {row['largest_whole']:.4f} whole "
+        f"and {row['largest_clean']:.4f} clean"
     )
+
+
+def _kind(row: dict) -> tuple[int, bool]:
+    return row["faces"], bool(row.get("family"))
 
 
 def _record(row: dict, out: str) -> None:
     """Puts the row in the place of an earlier one of its size."""
     path = Path(out, f"{_NAME}.json")
     rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    rows = sorted([r for r in rows if r["faces"] != row["faces"]] + [row], key=lambda r: r["faces"])
+    rows = [r for r in rows if _kind(r) != _kind(row)]
+    rows = sorted([*rows, row], key=_kind)
     storage.write_bytes(str(path), (json.dumps(rows, indent=1) + "\n").encode())
     text = [
         "# Grouping from ten thousand faces to millions",
@@ -219,19 +263,24 @@ def _record(row: dict, out: str) -> None:
         "Time is that of `albumen group` with the index given: reading, neighbours, people, writing.",
         "Own memory is what the process needs; pages of files come besides while the system has room.",
         "Recall is the share of a face's nearest 80 same-person neighbours that the graph holds, over "
-        f"{_QUERIES:,} faces.",
+        f"{_QUERIES:,} faces. Whole is the mean share of the faces of each of the {_FAMILY} largest people "
+        "that lies in one group, clean the mean share of that group.",
+        f"A family's library has {_FAMILY} people of {_LARGEST:,} faces each among {_STRANGERS:,} faces of "
+        f"strangers (`--family`); in the others the largest has a tenth of all, {_LARGEST:,} at most.",
         "",
         "| faces | threads | seconds | of these neighbours | own memory MB | with files MB | recall | edges "
-        "| people | BCubed F (precision) |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+        "| people | BCubed F (precision) | whole | clean |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: |",
     ]
     for r in rows:
         search = r["search"] or {}
         parts = search.get("seconds", {})
         recall = "exact" if r["neighbour_recall"] is None else f"{r['neighbour_recall']:.4f}"
+        faces = f"{r['faces']:,}" + ", a family" * bool(r.get("family"))
+        bcubed = f"{r['bcubed_f']:.4f} ({r['bcubed_precision']:.4f})"
         text.append(
-            f"| {r['faces']:,} | {r['threads']} | {r['seconds']:.0f} | {parts.get('neighbours', '')} "
+            f"| {faces} | {r['threads']} | {r['seconds']:.0f} | {parts.get('neighbours', '')} "
             f"| {r['anonymous_mb']:,} | {r['resident_mb']:,} | {recall} | {search.get('edges', 0):,} "
-            f"| {r['people']:,} | {r['bcubed_f']:.4f} ({r['bcubed_precision']:.4f}) |"
+            f"| {r['people']:,} | {bcubed} | {r.get('largest_whole', '')} | {r.get('largest_clean', '')} |"
         )
     storage.write_bytes(str(Path(out, f"{_NAME}.md")), ("\n".join(text) + "\n").encode())

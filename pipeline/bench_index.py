@@ -138,16 +138,20 @@ def _lines(name: str, by_cores: dict[int, list[dict[str, Turn]]], stages: Stages
         )
     cores = max(by_cores)
     if cores > 1:
-        lines.append(f"  {cores} workers are {_scaling(by_cores):.2f} × one")
+        lines.append(
+            f"  {cores} workers are {_scaling(by_cores, ALBUMEN):.2f} × one; "
+            f"of the reference {_scaling(by_cores, REFERENCE):.2f} ×"
+        )
     one = median(t[ALBUMEN].seconds / t[ALBUMEN].photos for t in by_cores[1])
     lines += stages.lines(one)
     return lines
 
 
-def _scaling(by_cores: dict[int, list[dict[str, Turn]]]) -> float:
+def _scaling(by_cores: dict[int, list[dict[str, Turn]]], contender: str) -> float:
+    """What more processes bring. Cores may share a clock, caches or units: the reference shows how much."""
     most = max(by_cores)
     return median(
-        one[ALBUMEN].seconds / all_[ALBUMEN].seconds
+        one[contender].seconds / all_[contender].seconds
         for one, all_ in zip(by_cores[1], by_cores[most], strict=True)
     )
 
@@ -160,7 +164,7 @@ def _facts(by_cores: dict[int, list[dict[str, Turn]]], stages: Stages) -> dict[s
         },
         "ratio_to_reference": {str(c): ratio(r, REFERENCE, ALBUMEN) for c, r in by_cores.items()},
         "ratio_to_reduced": {str(c): ratio(r, REDUCED, ALBUMEN) for c, r in by_cores.items()},
-        "scaling": _scaling(by_cores),
+        "scaling": {name: _scaling(by_cores, name) for name in (ALBUMEN, REFERENCE)},
         "stage_ms_per_photo": stages.milliseconds,
         "floor_ms_per_photo": stages.floor,
     }

@@ -24,7 +24,7 @@ def bench() -> None:
 
 
 @bench.command("index")
-@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
+@click.argument("folders", nargs=-1, type=click.Path(exists=True, file_okay=False))
 @click.option("--count", type=click.IntRange(3), default=24, show_default=True, help="Photos of each folder.")
 @click.option("--turns", type=click.IntRange(1), default=3, show_default=True, help="Runs of each loop.")
 @click.option(
@@ -37,15 +37,25 @@ def bench() -> None:
 @click.option(
     "--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True, help="Processes."
 )
+@click.option(
+    "--boxes", nargs=2, metavar="PHOTOS BOXES",
+    help="Also which faces are found in photos with labelled boxes, such as WIDER FACE.",
+)  # fmt: skip
+@click.option(
+    "--pairs", nargs=2, metavar="LIBRARY PAIRS",
+    help="Also LFW's pairs, by vectors of this precision and of float32; LFW is indexed in LIBRARY.",
+)  # fmt: skip
 @output_options
 @reported
-def bench_index(folders, count, turns, precision, workers, as_json, quiet) -> None:
+def bench_index(folders, count, turns, precision, workers, boxes, pairs, as_json, quiet) -> None:
     """Speed of indexing the photos in FOLDERS, beside facenet-pytorch's own loop.
 
     The loop runs as its README shows it, on full photos and on photos reduced to 1280 pixels, in
-    turns with Albumen, on one core and on all.
+    turns with Albumen, on one core and on all. --boxes and --pairs show what speed must not cost.
     """
-    result = commands.bench_index(folders, count=count, turns=turns, precision=precision, workers=workers)
+    result = commands.bench_index(
+        folders, count=count, turns=turns, precision=precision, workers=workers, boxes=boxes, pairs=pairs
+    )
     print_result(result, as_json, quiet)
 
 
@@ -116,11 +126,10 @@ def bench_synthetic(library, out, fit, seed, as_json, quiet) -> None:
     show_default=True, help="How many; may be given several times.",
 )  # fmt: skip
 @click.option(
-    "--out",
-    type=click.Path(file_okay=False),
-    default="docs",
-    show_default=True,
-    help="Where the page is written.",
+    "--family", is_flag=True, help="Also 20 people of 20,000 faces each among 100,000 of strangers."
+)
+@click.option(
+    "--out", type=click.Path(file_okay=False), default="docs", show_default=True, help="For the page."
 )
 @click.option("--work", type=click.Path(exists=True, file_okay=False), help="Where the libraries lie.")
 @click.option("--method", default="default", show_default=True, help="How faces are grouped.")
@@ -128,9 +137,46 @@ def bench_synthetic(library, out, fit, seed, as_json, quiet) -> None:
 @search_options
 @output_options
 @reported
-def bench_group(faces, out, work, method, as_json, quiet, **search) -> None:
+def bench_group(faces, family, out, work, method, as_json, quiet, **search) -> None:
     """Time and memory of grouping synthetic libraries, and what it finds."""
     from pipeline.bench_group import bench as measure
 
-    found = measure(list(faces), out, work=work, method=method, settings=search_settings(search))
+    settings = search_settings(search)
+    found = measure(list(faces), out, work=work, method=method, settings=settings, family=family)
+    print_result(commands.Result(*found), as_json, quiet)
+
+
+@bench.command("growth")
+@click.option(
+    "--faces", type=click.IntRange(1000), default=200_000, show_default=True, help="How many at the end."
+)
+@click.option(
+    "--steps", type=click.IntRange(2), default=10, show_default=True, help="Equal parts of the photos."
+)
+@click.option(
+    "--add",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Two parts instead: the last adds this share to FACES.",
+)
+@click.option(
+    "--folder", type=click.Path(file_okay=False), help="Keep the synthetic faces here, for another time."
+)
+@click.option(
+    "--work", type=click.Path(exists=True, file_okay=False), help="Where the library lies otherwise."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same faces.")
+@search_options
+@output_options
+@reported
+def bench_growth(faces, steps, add, folder, work, as_json, quiet, **search) -> None:
+    """Time and people of a synthetic library that grows, beside one grouping of all of it."""
+    from pipeline.bench_growth import bench as measure
+
+    shares, count = [1 / steps] * steps, faces
+    if add is not None:
+        shares, count = [1 / (1 + add), add / (1 + add)], round(faces * (1 + add))
+    found = measure(
+        count, shares=shares, folder=folder, work=work, settings=search_settings(search),
+        show=lambda line: None if quiet else click.echo(line),
+    )  # fmt: skip
     print_result(commands.Result(*found), as_json, quiet)

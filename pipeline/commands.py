@@ -207,11 +207,22 @@ def evaluate_grouping(library: str, *, out: str | None, distractors: tuple[int, 
     return Result(*evaluate(Library.open(library), out=out, distractors=distractors))
 
 
-def bench_index(folders: Sequence[str], *, count: int, turns: int, precision: str, workers: int) -> Result:
-    """Speed beside facenet-pytorch's own loop."""
+def bench_index(
+    folders: Sequence[str], *, count: int, turns: int, precision: str, workers: int,
+    boxes: tuple[str, str] | None, pairs: tuple[str, str] | None,
+) -> Result:  # fmt: skip
+    """Speed beside facenet-pytorch's own loop, and what it must not cost."""
     from pipeline.bench_index import bench
+    from pipeline.bench_quality import detection_quality, verification_quality
 
-    return Result(*bench(folders, count=count, turns=turns, precision=precision, workers=workers))
+    lines, data = bench(folders, count=count, turns=turns, precision=precision, workers=workers)
+    for name, measure, given in (
+        ("detection", detection_quality, boxes), ("verification", verification_quality, pairs)
+    ):  # fmt: skip
+        if given:
+            more, facts = measure(*given, precision=precision)
+            lines, data = [*lines, *more], {**data, name: facts}
+    return Result(lines, data)
 
 
 def bench_camera(out: str, portraits: str, crowds: str, boxes: str, *, count: int, seed: int) -> Result:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 REFERENCE, REDUCED, ALBUMEN = "reference", "reduced", "albumen"
 CONTENDERS = (REFERENCE, REDUCED, ALBUMEN)
-_REDUCED_SIDE = 1280
+REDUCED_SIDE = 1280
 _WARM_UP = 3
 
 
@@ -77,7 +77,7 @@ def _facenet_pytorch(*, reduced: bool):
                 with Image.open(path) as file:
                     image = ImageOps.exif_transpose(file).convert("RGB")
                 if reduced:
-                    image.thumbnail((_REDUCED_SIDE, _REDUCED_SIDE))
+                    image.thumbnail((REDUCED_SIDE, REDUCED_SIDE))
                 faces = mtcnn(image)
                 if faces is not None:
                     resnet(faces)

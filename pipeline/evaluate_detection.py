@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from models.detector import MtcnnSettings, load_detector
-from models.engine import choose_engine
+from models.engine import AUTO, choose_engine
 from pipeline.evaluation_page import EvaluationPage, Section, Table, percent, with_interval, write_page
 from pipeline.labelled import Workplace
 from pipeline.options import UsageError
@@ -23,7 +23,7 @@ from transforms.detection_scores import DetectionScores, PhotoFinds, Truth, dete
 from transforms.index_config import DEFAULT_MAX_PIXELS
 
 SCORED_FROM = 40
-_HEIGHTS = (40, 80, 160, np.inf)
+HEIGHTS = (40, 80, 160, np.inf)
 _BLUR = ("sharp", "a little blurred", "blurred")
 _OCCLUSION = ("whole", "partly hidden", "mostly hidden")
 _PROPERTIES = (("blur", _BLUR), ("occlusion", _OCCLUSION))
@@ -72,9 +72,9 @@ def detection(
 ) -> tuple[list[str], dict[str, object]]:
     """Scores the detector on the photos that `boxes` names, beside facenet-pytorch's with `reference`."""
     truths = read_boxes(boxes)
-    ways: list[tuple[str, Callable[[np.ndarray], Found]]] = [("albumen", _albumen())]
+    ways: list[tuple[str, Callable[[np.ndarray], Found]]] = [("albumen", albumen_detector())]
     if reference:
-        ways.append(("facenet-pytorch", _reference()))
+        ways.append(("facenet-pytorch", reference_detector()))
     detected = [detect_all(name, detect, photos, truths) for name, detect in ways]
     labelled = sum(int(t.scored.sum()) for t in truths.values())
     lines = [f"{len(truths)} photos, {labelled:,} faces from {SCORED_FROM} px"]
@@ -139,7 +139,7 @@ def subset_scores(d: Detected) -> dict[str, DetectionScores]:
     """Scores of all faces, then by height, blur and occlusion."""
     photos = list(d.photos.values())
     result = {"all": detection_scores(photos, lowest=SCORED_FROM)}
-    for low, high in pairwise(_HEIGHTS):
+    for low, high in pairwise(HEIGHTS):
         name = f"{low:.0f} to {high:.0f} px" if np.isfinite(high) else f"from {low:.0f} px"
         result[name] = detection_scores(photos, lowest=low, highest=high)
     for kind, names in _PROPERTIES:
@@ -203,8 +203,9 @@ def _pictures(folder: str, d: Detected) -> dict[str, bytes]:
     return drawn
 
 
-def _albumen() -> Callable[[np.ndarray], Found]:
-    detector = load_detector(MtcnnSettings(), engine=choose_engine())
+def albumen_detector(*, precision: str = AUTO) -> Callable[[np.ndarray], Found]:
+    """Albumen's detector with its defaults, best finds first."""
+    detector = load_detector(MtcnnSettings(), engine=choose_engine(precision=precision))
 
     def detect(pixels: np.ndarray) -> Found:
         found = detector.detect([pixels])[0]
@@ -213,20 +214,25 @@ def _albumen() -> Callable[[np.ndarray], Found]:
     return detect
 
 
-def _reference() -> Callable[[np.ndarray], Found]:
+def reference_detector(*, long_side: int | None = None) -> Callable[[np.ndarray], Found]:
+    """facenet-pytorch's ``MTCNN(keep_all=True)``, on photos reduced to `long_side` where given."""
     from facenet_pytorch import MTCNN
     from PIL import Image
 
     mtcnn = MTCNN(keep_all=True)
 
     def detect(pixels: np.ndarray) -> Found:
+        image = Image.fromarray(pixels)
+        if long_side is not None:
+            image.thumbnail((long_side, long_side))
         try:
-            boxes, scores = mtcnn.detect(Image.fromarray(pixels))
+            boxes, scores = mtcnn.detect(image)
         except Exception:  # its crashes are part of what is measured
             return None
         if boxes is None:
             return np.zeros((0, 4), np.float32), np.zeros(0)
         order = np.argsort(-np.asarray(scores, float), kind="stable")
-        return np.asarray(boxes, np.float32)[order], np.asarray(scores, float)[order]
+        scale = max(pixels.shape) / max(image.size)
+        return np.asarray(boxes, np.float32)[order] * np.float32(scale), np.asarray(scores, float)[order]
 
     return detect

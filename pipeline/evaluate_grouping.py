@@ -8,8 +8,10 @@ parts. The tables are Markdown, the plot of confidence SVG.
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +21,15 @@ from pipeline.calibrate import assigned_right
 from pipeline.evaluate import in_learning_half
 from pipeline.faces_to_group import read_face_set, threshold_line
 from pipeline.labelled import labelled_photos
-from pipeline.options import UsageError
+from pipeline.options import UsageError, cores
+from pipeline.search_neighbours import EXACT_FACES, SearchSettings, search_neighbours
 from transforms.clustering_scores import ClusteringScores
 from transforms.grouping import DEFAULT, KMEANS, METHODS
 from transforms.grouping_samples import LabelledFaces, of_share, with_many_photos
 from transforms.library import Library, LibraryError
-from transforms.people import Assignment, FaceSet, Rules, WeakLimits, assign
+from transforms.people import NEIGHBOURS, Assignment, FaceSet, Rules, WeakLimits, assign, least_cosine
 from transforms.tables import PATH_BYTES, PHOTO_ID
+from transforms.vector_file import write_vectors
 
 _TABLE, _PLOT = "grouping_tables.md", "confidence.svg"
 _EVERYONE = WeakLimits(size=0, score=0, yaw=360, sharpness=0)
@@ -124,16 +128,22 @@ def _samples(everything: LabelledFaces, names: np.ndarray, learnt: np.ndarray) -
 def _grouped(sample: LabelledFaces, variant: Variant, known: Calibration) -> Assignment:
     """The sample as a library of its own, with the settings that are shipped."""
     faces = sample.faces if variant.cohort else replace(sample.faces, bias=None)
-    clear = int((~faces.weak(variant.rules.limits)).sum())
-    return assign(
-        faces,
-        method=variant.method,
-        threshold=threshold_line(known, variant.method).at(clear) + variant.shift,
-        seed=0,
-        rules=variant.rules,
-        curve=known.confidence,
-        people=len(np.unique(sample.people)) if variant.method == KMEANS else None,
-    )
+    clear = ~faces.weak(variant.rules.limits)
+    threshold = threshold_line(known, variant.method).at(int(clear.sum())) + variant.shift
+    grouped = partial(
+        assign, faces, method=variant.method, threshold=threshold, seed=0, rules=variant.rules,
+        curve=known.confidence, people=len(np.unique(sample.people)) if variant.method == KMEANS else None,
+    )  # fmt: skip
+    if len(faces.vectors) <= EXACT_FACES:
+        return grouped()
+    with tempfile.TemporaryDirectory(prefix="albumen-evaluate-") as work:
+        count, dimensions = faces.vectors.shape
+        everything = [(np.arange(count), faces.vectors)]
+        vectors = write_vectors(f"{work}/vectors", count, dimensions, everything)
+        least = least_cosine(threshold, faces.biases()[clear])
+        settings = SearchSettings(threads=cores())
+        graph = search_neighbours(vectors, work, k=NEIGHBOURS, least=least, settings=settings)
+        return grouped(graph=graph, attach_along=graph)
 
 
 def _scored(sample: LabelledFaces, variant: Variant, known: Calibration) -> ClusteringScores:

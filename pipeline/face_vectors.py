@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from models.embedder import ONNX_PREFIX, Embedder, load_embedder, unit
-from models.engine import TORCH, choose_engine, default_device
+from models.engine import AUTO, TORCH, choose_engine, default_device
 from pipeline.labelled import LabelledFaces, Workplace, spec_of
 from pipeline.progress import ProgressLine
 from transforms import storage
@@ -35,10 +35,13 @@ _FOLDER = "vectors"
 
 
 class FaceVectors:
-    """Embeds the faces of a labelled library under views, by the embedder with which it was indexed."""
+    """Embeds the faces of a labelled library under views, by the embedder with which it was indexed.
 
-    def __init__(self, faces: LabelledFaces, work: Workplace) -> None:
-        self._faces, self._work = faces, work
+    `precision` is that of `models.engine.choose_engine`.
+    """
+
+    def __init__(self, faces: LabelledFaces, work: Workplace, *, precision: str = AUTO) -> None:
+        self._faces, self._work, self._precision = faces, work, precision
         self._roots = faces.library.info().roots
         self.spec = spec_of(faces.library, work.embedder)
         self._embedder: Embedder | None = None
@@ -101,6 +104,8 @@ class FaceVectors:
         """Named by all that decides the vectors: the embedder, the view, and which faces."""
         where = [self._faces.boxes[rows].round(2).tolist(), self._faces.face_ids[rows.start : rows.stop]]
         described = {**self.spec.describe(), "mirror": False}
+        if self._precision != AUTO:
+            described["precision"] = self._precision
         text = json.dumps([described, view.name, where], sort_keys=True)
         name = hashlib.sha256(text.encode()).hexdigest()[:32]
         return f"{_FOLDER}/{view.name}/{name}.npy"
@@ -110,7 +115,9 @@ class FaceVectors:
             if self._embedder is None:
                 name = self._work.embedder if self.spec.name == ONNX_PREFIX.rstrip(":") else self.spec.name
                 assert name is not None  # spec_of has seen to that
-                self._embedder = load_embedder(name, engine=choose_engine(device=default_device()))
+                self._embedder = load_embedder(
+                    name, engine=choose_engine(device=default_device(), precision=self._precision)
+                )
             return self._embedder
 
     def _crop(self, row: int, view: FaceView) -> np.ndarray:

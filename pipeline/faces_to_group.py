@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +12,18 @@ from transforms.grouping import DEFAULT, THRESHOLD_METHODS
 from transforms.library import Library
 from transforms.people import FaceSet
 from transforms.people_tables import photo_numbers
+from transforms.regrouping import Search, exact_search
 from transforms.tables import EMBEDDING, FACE_ID, FACE_SIZE, PHOTO_ID, SCORE, SHARPNESS, YAW, matrix
 from transforms.verification import centred
+
+
+@dataclass(frozen=True)
+class ReadyFaces:
+    """All faces ready to be grouped; `search` finds their neighbours, `facts` says how, also afterwards."""
+
+    faces: FaceSet
+    search: Search
+    facts: dict[str, object]
 
 
 def calibration(library: Library, embeddings: np.ndarray, photo: np.ndarray | None = None) -> Calibration:
@@ -21,10 +31,19 @@ def calibration(library: Library, embeddings: np.ndarray, photo: np.ndarray | No
 
     int[n] `photo` tells which faces lie in one photo.
     """
-    settings = library.info().settings or {}
-    embedder = settings.get("embedder")
-    shipped = shipped_calibration(embedder) if isinstance(embedder, dict) else None
-    return shipped or learnt_from_library(embeddings, list(THRESHOLD_METHODS), photo)
+    return shipped_for(library) or learnt_from_library(embeddings, list(THRESHOLD_METHODS), photo)
+
+
+def shipped_for(library: Library) -> Calibration | None:
+    """The shipped calibration of the library's embedder, None where there is none."""
+    embedder = (library.info().settings or {}).get("embedder")
+    return shipped_calibration(embedder) if isinstance(embedder, dict) else None
+
+
+def faces_in_memory(library: Library, faces: FaceSet, known: Calibration, *, threads: int) -> ReadyFaces:
+    """The faces, given in order of face_id without their vectors, with all that grouping needs."""
+    embeddings = matrix(library.read_faces([EMBEDDING])[EMBEDDING])
+    return ReadyFaces(with_vectors(faces, embeddings, known), exact_search(threads), {"exact": True})
 
 
 def read_features(library: Library) -> tuple[pa.Table, FaceSet]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -11,19 +12,26 @@ import numpy as np
 import pyarrow as pa
 
 from models.calibration import FROM_LIBRARY, Calibration, Line
-from pipeline.faces_to_group import calibration, read_features, threshold_line, with_vectors
+from pipeline.faces_to_group import (
+    ReadyFaces,
+    calibration,
+    faces_in_memory,
+    read_features,
+    shipped_for,
+    threshold_line,
+)
 from pipeline.forget import finish_forgetting
 from pipeline.options import UsageError, cores
 from pipeline.search_neighbours import EXACT_FACES, SearchSettings
 from transforms.decided_people import corrected, renewed_anchors
-from transforms.decisions import Decisions, changed_faces, read_decisions
+from transforms.decisions import changed_faces, read_decisions
 from transforms.grouping import KMEANS, REACH
 from transforms.increments import RENEWAL, Kept
 from transforms.kept_groups import read_kept, remove_old_graphs, write_graph
 from transforms.library import Library, LibraryError
 from transforms.people import FaceSet, Rules
 from transforms.people_tables import assignments_table, people_table, taken_times
-from transforms.regrouping import FULL, INCREMENT, Frozen, Regrouped, regroup
+from transforms.regrouping import INCREMENT, Frozen, Regrouped, regroup
 from transforms.succession import (
     Overlap,
     Past,
@@ -85,8 +93,8 @@ def group_library(
 
     The caller holds the lease. Where the revision before kept its graph and was made in the same way,
     only what new faces and new corrections touch is grouped anew, unless `full`. `settings` say with how
-    much memory and how many threads a large library is searched, which is always grouped in full;
-    `observe` sees its graph.
+    much memory and how many threads a large library is searched; `observe` sees its graph where it is
+    grouped in full.
 
     Raises LibraryError where nothing has been indexed, and UsageError for k-means without a number.
     """
@@ -101,22 +109,20 @@ def group_library(
     state, successors = library.corrections_state(), Successors.of(library, id_column)
     decisions = read_decisions(library, id_column, successors=successors)
     constraints = decisions.constraints
-    if len(table) <= EXACT_FACES:
-        known, result = _grouped_in_memory(
-            library, id_column, faces, decisions, successors, method=method, seed=seed, number=number,
-            rules=rules, full=full,
+    settings = settings or SearchSettings(seed=seed, threads=cores())
+    known = _calibration(library, faces.photo, method, full)
+    kept, frozen, before = (None, None, None)
+    if not full:
+        kept, frozen, before = _kept(library, id_column, successors, method, known, rules, number)
+    with _ready(library, faces, known, settings, observe) as ready:
+        begun = time.monotonic()
+        result = regroup(
+            ready.faces, constraints, method=method, seed=seed, rules=rules,
+            line=threshold_line(known, method), curve=known.confidence, people=number, kept=kept,
+            frozen=frozen, changed=None if before is None else changed_faces(decisions, before),
+            search=ready.search,
         )  # fmt: skip
-        search: dict[str, object] = {"exact": True}
-    else:
-        from pipeline.group_in_files import group_in_files  # Beam and compilers, for large libraries
-
-        in_files = group_in_files(
-            library, faces, method=method, seed=seed, number=number, rules=rules,
-            settings=settings or SearchSettings(seed=seed, threads=cores()), constraints=constraints,
-            observe=observe,
-        )  # fmt: skip
-        known, search = in_files.known, in_files.facts
-        result = Regrouped(in_files.assignment, None, in_files.frozen, FULL, len(table))
+        search = {**ready.facts, "regrouping": round(time.monotonic() - begun, 1)}
     found, threshold = result.found, result.frozen.threshold
     revision, past = library.next_revision(), Past.of(library, successors)
     face_ids = id_column.to_pylist()
@@ -145,6 +151,7 @@ def group_library(
         people=people,
         grouping=_facts(library, summary, known, rules, seed, number)
         | {
+            "faces_state": library.state_of(table),
             "corrections_state": state,
             "named_by_corrections": corrected_names,
             "effective_corrections": list(decisions.effective),
@@ -159,41 +166,36 @@ def group_library(
     return summary
 
 
-def _grouped_in_memory(
-    library: Library, face_ids: pa.Array, faces: FaceSet, decisions: Decisions, successors: Successors,
-    *, method: str, seed: int, number: int | None, rules: Rules, full: bool,
-) -> tuple[Calibration, Regrouped]:  # fmt: skip
-    """Groups the faces, given without their vectors, from what the revision before kept."""
-    embeddings = matrix(library.read_faces([EMBEDDING])[EMBEDDING])
-    known = _calibration(library, embeddings, faces.photo, method, full)
-    kept, frozen, before = (None, None, None)
-    if not full:
-        kept, frozen, before = _kept(library, face_ids, successors, method, known, rules, number)
-    changed = None if before is None else changed_faces(decisions, before)
-    result = regroup(
-        with_vectors(faces, embeddings, known), decisions.constraints, method=method, seed=seed, rules=rules,
-        line=threshold_line(known, method), curve=known.confidence, people=number, kept=kept, frozen=frozen,
-        changed=changed,
-    )  # fmt: skip
-    return known, result
+def _ready(
+    library: Library, faces: FaceSet, known: Calibration, settings: SearchSettings, observe: Observer | None
+) -> AbstractContextManager[ReadyFaces]:
+    """The faces with their vectors, in memory or in files."""
+    if len(faces.photo) <= EXACT_FACES:
+        return nullcontext(faces_in_memory(library, faces, known, threads=settings.running_threads()))
+    from pipeline.group_in_files import faces_in_files  # Beam and compilers, for large libraries
+
+    return faces_in_files(library, faces, known, settings=settings, observe=observe)
 
 
-def _calibration(
-    library: Library, embeddings: np.ndarray, photo: np.ndarray, method: str, full: bool
-) -> Calibration:
-    """As `calibration`, but what was learnt from the library itself holds until the next full grouping."""
+def _calibration(library: Library, photo: np.ndarray, method: str, full: bool) -> Calibration:
+    """The shipped one, or what was learnt from the library itself at the last full grouping; else it is
+    learnt now."""
+    shipped = shipped_for(library)
+    if shipped is not None:
+        return shipped
     revision = library.current_revision()
-    made = library.read_grouping(revision) if revision else {}
-    frozen, line, centre = made.get("frozen"), made.get("threshold_line"), made.get("centre")
-    found = calibration(library, embeddings, photo)
-    if full or found.source != made.get("calibration") or found.source != FROM_LIBRARY:
-        return found
+    made = library.read_grouping(revision) if revision and not full else {}
+    line, centre = made.get("threshold_line"), made.get("centre")
     same = made.get("method") == method and made.get("fingerprint") == library.info().fingerprint
-    if not same or not isinstance(frozen, dict) or not isinstance(line, dict):
-        return found
-    if len(embeddings) >= RENEWAL * float(str(made.get("faces_at_full", 0))):
-        return found
-    return Calibration(np.array(centre, np.float32), {method: Line(**line)}, found.source)
+    same = same and made.get("calibration") == FROM_LIBRARY and isinstance(made.get("frozen"), dict)
+    if same and isinstance(line, dict) and len(photo) < RENEWAL * float(str(made.get("faces_at_full", 0))):
+        return Calibration(np.array(centre, np.float32), {method: Line(**line)}, FROM_LIBRARY)
+    if len(photo) <= EXACT_FACES:
+        return calibration(library, matrix(library.read_faces([EMBEDDING])[EMBEDDING]), photo)
+    from pipeline.group_in_files import sampled_embeddings
+
+    rows, embeddings = sampled_embeddings(library)
+    return calibration(library, embeddings, photo[rows])
 
 
 def _faces_at_full(library: Library, result: Regrouped, faces: int) -> int:
@@ -240,7 +242,6 @@ def _facts(
         "seed": seed,
         "number": number,
         "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "faces_state": library.faces_state(),
         "fingerprint": library.info().fingerprint,
         "calibration": known.source,
         "cohort": len(known.cohort.vectors) if known.cohort else 0,

@@ -11,11 +11,14 @@ import numpy as np
 from transforms.cells import plan_cells, sample_size
 from transforms.compact_vectors import learn_compact_form
 from transforms.neighbours import NeighbourGraph, neighbour_graph
+from transforms.probe_search import Cells
 from transforms.vector_file import VectorFile
 
 # All pairs of this many faces take some minutes; cells lose a few neighbours in a hundred.
 EXACT_FACES = 200_000
 _BYTES_A_THREAD = 400_000_000
+# Faces that are new look for their neighbours in this many cells, each of at most so many faces.
+_PROBES, _PROBED = 24, 5_000
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,14 @@ def search_neighbours(
     with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
         build(pipeline, plan)
     return _in_files(work, len(vectors))
+
+
+def cells_to_probe(vectors: VectorFile, *, seed: int) -> Cells:
+    """Cells in which a few faces look for their neighbours among all."""
+    size = sample_size(len(vectors), most=_PROBED, probes=1)
+    rows = np.unique(np.linspace(0, len(vectors) - 1, size).astype(np.int64))
+    centres = plan_cells(vectors.take(rows), faces=len(vectors), most=_PROBED, probes=1, seed=seed)
+    return Cells(centres, _PROBES)
 
 
 def _in_files(work: str, faces: int) -> NeighbourGraph:

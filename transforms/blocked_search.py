@@ -32,7 +32,7 @@ class Directed:
 
 
 @dataclass(frozen=True)
-class _Format:
+class Format:
     """How blocks are multiplied: `slack` more neighbours than asked for are kept, and `margin` below the
     least similarity, for what rounding may change."""
 
@@ -43,8 +43,8 @@ class _Format:
 
 
 # A bfloat16 below one is off by up to 2^-9.
-_BFLOAT16 = _Format(torch.bfloat16, torch.int16, 16, 0.006)
-_FLOAT32 = _Format(torch.float32, torch.int32, 0, 1e-5)
+_BFLOAT16 = Format(torch.bfloat16, torch.int16, 16, 0.006)
+_FLOAT32 = Format(torch.float32, torch.int32, 0, 1e-5)
 
 
 def search(
@@ -57,12 +57,9 @@ def search(
     within 0.006 of another's. Memory: 1.5 times the vectors, 12 bytes for each of n·k neighbours at
     most, and 50 MB a thread.
     """
-    from models.engine import cpu_has_bfloat16
-
-    native = cpu_has_bfloat16() if bfloat16 is None else bfloat16
-    form = _BFLOAT16 if native else _FLOAT32
+    form = product_format(bfloat16)
     vectors = np.ascontiguousarray(vectors, np.float32)
-    best = _Best(len(vectors), min(k, max(len(vectors) - 1, 0)) + form.slack)
+    best = Best(len(vectors), min(k, max(len(vectors) - 1, 0)) + form.slack)
     if len(vectors) > 1 and k > 0:
         table = torch.from_numpy(vectors).to(form.dtype)
         bar = least - form.margin
@@ -71,7 +68,15 @@ def search(
     return _final(vectors, best, k, least)
 
 
-class _Best:
+def product_format(bfloat16: bool | None = None) -> Format:
+    """The number format asked for; by default the one in which the processor multiplies best."""
+    from models.engine import cpu_has_bfloat16
+
+    native = cpu_has_bfloat16() if bfloat16 is None else bfloat16
+    return _BFLOAT16 if native else _FLOAT32
+
+
+class Best:
     """For each face a heap of its best neighbours so far, the worst of them on top."""
 
     def __init__(self, faces: int, capacity: int) -> None:
@@ -79,8 +84,17 @@ class _Best:
         self.other = np.empty((faces, max(capacity, 1)), np.int32)
         self.count = np.zeros(faces, np.int32)
 
+    def offer(self, faces: np.ndarray, others: np.ndarray, similarity: np.ndarray) -> None:
+        """Offers the faces int[m] their neighbours int[m]."""
+        _offer_one_way(faces, others, similarity, self.similarity, self.other, self.count)
 
-def _in_order(table: torch.Tensor, form: _Format, bar: float, threads: int) -> Iterator[tuple]:
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """(int32[m] faces, int32[m] their neighbours), faces in order."""
+        inside = np.arange(self.other.shape[1]) < self.count[:, None]
+        return np.repeat(np.arange(len(self.count), dtype=np.int32), self.count), self.other[inside]
+
+
+def _in_order(table: torch.Tensor, form: Format, bar: float, threads: int) -> Iterator[tuple]:
     """What each block on or above the diagonal holds at or above `bar`: (rows, others, similarity)."""
     count = len(table)
     blocks = [
@@ -103,9 +117,20 @@ def _in_order(table: torch.Tensor, form: _Format, bar: float, threads: int) -> I
 
 
 def _block(
-    table: torch.Tensor, form: _Format, bar: float, row: int, column: int
+    table: torch.Tensor, form: Format, bar: float, row: int, column: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    left, right = table[row : row + _ROWS], table[column : column + _COLUMNS]
+    rows, others, similarity = reaching_pairs(
+        table[row : row + _ROWS], table[column : column + _COLUMNS], form, bar
+    )
+    rows, others = rows + np.int32(row), others + np.int32(column)
+    kept = rows < others
+    return rows[kept], others[kept], similarity[kept]
+
+
+def reaching_pairs(
+    left: torch.Tensor, right: torch.Tensor, form: Format, bar: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which rows of `left` and of `right` have a product of `bar` and more: int32[m] each, float32[m]."""
     # A view of the bits as whole numbers: comparing these, several at a time, is comparing similarities,
     # but for the order among negative ones.
     bits = torch.mm(left, right.T).view(form.bits).numpy()
@@ -113,10 +138,9 @@ def _block(
     positions = np.empty(bits.size, np.int32)
     found = _reaching(bits, bits.dtype.type(least), positions)
     positions = positions[:found].copy()
-    rows, others = positions // bits.shape[1] + row, positions % bits.shape[1] + column
     similarity = torch.from_numpy(bits.reshape(-1)[positions]).view(form.dtype).float().numpy()
-    kept = (rows < others) & (similarity >= bar)
-    return rows[kept].astype(np.int32), others[kept].astype(np.int32), similarity[kept]
+    kept = similarity >= bar
+    return positions[kept] // bits.shape[1], positions[kept] % bits.shape[1], similarity[kept]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -187,6 +211,14 @@ def _offer(rows, others, similarity, best_similarity, best_other, count):
         count[j] = _push(best_similarity[j], best_other[j], count[j], s, i)
 
 
+@numba.njit(cache=True, nogil=True)
+def _offer_one_way(faces, others, similarity, best_similarity, best_other, count):
+    """Offers every pair to its first face."""
+    for pair in range(len(faces)):
+        i = faces[pair]
+        count[i] = _push(best_similarity[i], best_other[i], count[i], similarity[pair], others[pair])
+
+
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def similarities(vectors, left, right):
     """float32[m]: the cosine of rows `left` and `right` of float32[n, d] unit vectors, pair by pair."""
@@ -200,10 +232,8 @@ def similarities(vectors, left, right):
     return result
 
 
-def _final(vectors: np.ndarray, best: _Best, k: int, least: float) -> Directed:
-    inside = np.arange(best.other.shape[1]) < best.count[:, None]
-    face = np.repeat(np.arange(len(vectors), dtype=np.int32), best.count)
-    other = best.other[inside]
+def _final(vectors: np.ndarray, best: Best, k: int, least: float) -> Directed:
+    face, other = best.pairs()
     return strongest(face, other, similarities(vectors, face, other), k=k, least=least)
 
 

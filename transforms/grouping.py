@@ -36,7 +36,8 @@ THRESHOLD_METHODS = (DEFAULT, HDBSCAN, AGGLOMERATIVE, CHINESE_WHISPERS)
 # The default method's first communities keep this much above the threshold, and pieces are put
 # together from this much below it on: both the best of the learning half, by a flat margin.
 _FINER, _COARSER = 0.03, -0.03
-REACH = 0.12
+# Groups are compared where two of their faces are at most this much less alike than the threshold asks.
+REACH = 0.06
 # Putting together makes larger groups, whose means are surer.
 _ROUNDS = 2
 # A larger component's distances take gigabytes, several times over: the graph method takes it.
@@ -111,27 +112,37 @@ def renumbered(labels: np.ndarray) -> np.ndarray:
 
 
 def _default_groups(faces: StrongFaces, *, threshold: float, seed: int) -> np.ndarray:
+    labels = fine_groups(faces.graph, threshold=threshold, seed=seed)
+    near = replace(faces, graph=faces.graph.filter(faces.graph.similarity >= threshold - REACH))
+    return merged_groups(near, labels, threshold=threshold, seed=seed)
+
+
+def fine_groups(graph: NeighbourGraph, *, threshold: float, seed: int) -> np.ndarray:
+    """int64[n]: communities somewhat above the threshold, by the map equation; numbered by first faces."""
     from transforms.component_groups import group_by_component  # on use: compiles
 
     level = threshold + _FINER
-    fine = faces.graph.filter(faces.graph.similarity >= level)
-    labels = renumbered(group_by_component(fine, partial(map_equation_groups, threshold=level, seed=seed)))
-    near = replace(faces, graph=faces.graph.filter(faces.graph.similarity >= threshold - REACH))
-    return merged_groups(near, labels, threshold=threshold + _COARSER, seed=seed)
+    fine = graph.filter(graph.similarity >= level)
+    return renumbered(group_by_component(fine, partial(map_equation_groups, threshold=level, seed=seed)))
 
 
 def merged_groups(faces: StrongFaces, labels: np.ndarray, *, threshold: float, seed: int) -> np.ndarray:
-    """int64[n]: groups that are alike on average are one; `labels` are numbered 0 … g-1.
+    """int64[n]: groups that are alike on average are one; `labels` are numbered 0 … g-1, or -1 for faces
+    that take no part.
 
-    Groups are compared where faces of both are neighbours in the graph, weakly perhaps.
+    Groups are compared where faces of both are neighbours in the graph, weakly perhaps, and put together
+    from somewhat below the threshold on.
     """
+    labels, level = labels.copy(), threshold + _COARSER
+    taking_part = labels >= 0
     for _ in range(_ROUNDS):
         between = group_graph(
-            faces.vectors, labels, faces.graph, bias=faces.bias, photo=faces.photo, least=threshold
+            faces.vectors, labels, faces.graph, bias=faces.bias, photo=faces.photo, least=level
         )
         if not len(between.left):
             break
-        labels = renumbered(map_equation_groups(between, threshold=threshold, seed=seed)[labels])
+        found = map_equation_groups(between, threshold=level, seed=seed)
+        labels[taking_part] = renumbered(found[labels[taking_part]])
     return labels
 
 

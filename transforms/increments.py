@@ -1,10 +1,9 @@
-"""Growing groups: new faces against the kept neighbour graph, and only what they touch grouped anew.
+"""Growing groups: new faces, and the loose ones they are like, find their place among kept people.
 
-A revision hands on the neighbour graph of its clear faces and its groups. Faces that come later are compared
-with all others once; the people they are like, and the ungrouped faces they are like, are grouped again
-together with them, by the same method and at the same threshold. Everyone else stays as they are. Once a
-library has grown by `RENEWAL` since its last full grouping, thresholds are set anew and all of the graph is
-grouped, still without searching it again.
+New faces are compared with all others once. They are grouped with each other and with the ungrouped faces
+that they are like, as any faces are; then these groups and the kept people, each of them one node, are put
+together by their means, so that a person who has grown may also turn out to be another one. What is still
+loose attaches to whom it clearly fits. Everyone else stays as they are.
 """
 
 from __future__ import annotations
@@ -14,14 +13,31 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from models.calibration import Curve
 from transforms.constraints import Constraints
-from transforms.neighbours import NeighbourGraph, graph_within, nearest
-from transforms.people import NEIGHBOURS, Assignment, FaceSet
+from transforms.enforcement import enforce, freed_photos, guided_by
+from transforms.grouping import StrongFaces, fine_groups, merged_groups
+from transforms.merging import group_means
+from transforms.neighbours import NeighbourGraph, edge_order, graph_within
+from transforms.people import (
+    ATTACHED,
+    CORE,
+    IDENTICAL,
+    UNGROUPED,
+    Assignment,
+    FaceSet,
+    Rules,
+    attach,
+    likeness_graph,
+    loose_neighbours,
+    one_face_a_photo,
+    own_likeness,
+)
 
 RENEWAL = 1.25
 
-# The k most similar rows of a base for each query, as `transforms.neighbours.nearest` gives them exactly.
-Search = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+# The neighbours of the faces int64[m] among all faces, by cosine.
+Neighbours = Callable[[np.ndarray], NeighbourGraph]
 
 
 @dataclass(frozen=True)
@@ -29,91 +45,211 @@ class Kept:
     """What the revision before hands on, by row among the faces of now.
 
     `known` bool[n]: faces that it knew; `group` int64[n] (-1: ungrouped or new), `role` str[n] and
-    `confidence` float32[n] of these; `graph`: neighbours among the known clear faces.
+    `confidence` float32[n] of these; `graph`: neighbours among the known clear faces, None where the
+    library is too large to keep them.
     """
 
     known: np.ndarray
     group: np.ndarray
     role: np.ndarray
     confidence: np.ndarray
-    graph: NeighbourGraph
+    graph: NeighbourGraph | None = None
 
 
-def grown_graph(
-    vectors: np.ndarray, kept: Kept, clear: np.ndarray, *, least: float, search: Search = nearest
-) -> NeighbourGraph:
-    """The kept graph with the new clear faces in it: each joined to its most similar clear faces.
+@dataclass(frozen=True)
+class Growth:
+    """How an increment groups: as `transforms.people.assign` with the same arguments does."""
 
-    `vectors` float32[n, d]; `clear` bool[n].
-    """
-    rows = np.flatnonzero(clear)
-    new = np.flatnonzero(clear & ~kept.known)
-    inside = clear[kept.graph.left] & clear[kept.graph.right]
-    old = kept.graph.filter(inside)
-    if not len(new):
-        return old
-    index, similarity = search(vectors[new], vectors[rows], NEIGHBOURS + 1)
-    source = np.repeat(new, index.shape[1])
-    target, likeness = rows[index.ravel()], similarity.ravel()
-    keep = (source != target) & (likeness >= least)
-    left, right = np.minimum(source, target)[keep], np.maximum(source, target)[keep]
-    _, first = np.unique(left * len(vectors) + right, return_index=True)
-    return NeighbourGraph(
-        len(vectors),
-        np.concatenate([old.left, left[first].astype(np.int32)]),
-        np.concatenate([old.right, right[first].astype(np.int32)]),
-        np.concatenate([old.similarity, likeness[keep][first]]),
-    )
+    threshold: float
+    seed: int
+    rules: Rules
+    curve: Curve
+
+
+def joined(first: NeighbourGraph, second: NeighbourGraph) -> NeighbourGraph:
+    """The edges of both, each once, in order."""
+    left, right = np.concatenate([first.left, second.left]), np.concatenate([first.right, second.right])
+    kept = edge_order(left, right)
+    similarity = np.concatenate([first.similarity, second.similarity])
+    return NeighbourGraph(first.faces, left[kept], right[kept], similarity[kept])
 
 
 def increment(
-    faces: FaceSet, kept: Kept, graph: NeighbourGraph, constraints: Constraints, changed: np.ndarray,
-    group_faces: Callable[[FaceSet, NeighbourGraph, Constraints], Assignment], *, threshold: float,
-    search: Search = nearest,
+    faces: FaceSet, kept: Kept, fresh: NeighbourGraph, constraints: Constraints, changed: np.ndarray,
+    *, near: Neighbours, how: Growth,
 ) -> tuple[Assignment, int]:  # fmt: skip
     """The kept groups with new faces in them, and how many faces were grouped anew.
 
-    `graph`: of all clear faces (`grown_graph`); `changed` int64[m]: faces about which the corrections say
-    something else than before; `group_faces` groups a part of the faces.
+    `fresh`: the neighbours of new faces; `changed` int64[m]: faces about which the corrections say
+    something else than before, whose people are grouped anew.
     """
-    region = touched(faces, kept, graph, constraints, changed, threshold, search)
-    rows = np.flatnonzero(region)
-    group, role, confidence = kept.group.copy(), kept.role.copy(), kept.confidence.copy()
-    if len(rows):
-        found = group_faces(part_of(faces, rows), graph_within(graph, rows), constraints.within(rows))
-        first = int(group.max(initial=-1)) + 1
-        group[rows] = np.where(found.group >= 0, found.group + first, -1)
-        role[rows], confidence[rows] = found.role, found.confidence
-    return _tidied(group, role, confidence, constraints), len(rows)
+    photo = freed_photos(faces.photo, constraints) if how.rules.same_photo else np.arange(len(faces.photo))
+    faces = replace(faces, photo=photo)
+    start, free = _opened(kept, constraints, changed)
+    edges = joined(fresh, near(np.flatnonzero(free & kept.known)))
+    touched = _touched_loose(faces, start, free, edges, how.threshold)
+    edges = joined(edges, near(np.flatnonzero(touched)))
+    edges = edges.filter(~np.isin(edges.left, constraints.absent) & ~np.isin(edges.right, constraints.absent))
+    free |= touched
+    core = start >= 0
+    core &= kept.role == CORE
+    group = _put_together(faces, start, core, free, edges, constraints, how)
+    moved = _affected(start, group, free)
+    group = _one_face_a_photo(faces, group, moved)
+    keep = _keeping(faces, constraints, how.threshold)
+    group = keep(_without_singles(group, moved))
+    near_ones = loose_neighbours(faces.vectors, group, edges)
+    attached = keep(
+        attach(faces.vectors, group, photo, near_ones, threshold=how.threshold, bias=faces.biases(),
+               margin=how.rules.margin)
+    )  # fmt: skip
+    role = np.where(free | (start < 0), np.where(group >= 0, CORE, ATTACHED), kept.role)
+    role = np.where(attached < 0, UNGROUPED, role).astype(object)
+    found = _judged(faces, _tidied(attached, role, kept.confidence.copy(), constraints), start, free, how)
+    ran = f"map equation on {len(edges.left):,} edges of new faces, merged by means with the people before"
+    return replace(found, ran=ran), int(free.sum())
 
 
-def touched(
-    faces: FaceSet, kept: Kept, graph: NeighbourGraph, constraints: Constraints, changed: np.ndarray,
-    threshold: float, search: Search = nearest,
-) -> np.ndarray:  # fmt: skip
-    """bool[n]: new faces, the people and ungrouped faces that are like one, and what corrections touch."""
-    new = ~kept.known
-    region = new.copy()
-    region[changed] = True
+def _opened(kept: Kept, constraints: Constraints, changed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(int64[n] the kept groups, bool[n] who is grouped anew): new faces, and people of whom corrections say
+    something else than before."""
+    group, free = kept.group.copy(), ~kept.known
+    numbers = np.unique(group[changed])
+    free |= np.isin(group, numbers[numbers >= 0])
+    free[changed] = True
+    free[constraints.absent] = False
+    group[free] = -1
+    group[constraints.absent] = -1
+    return group, free
+
+
+def _touched_loose(
+    faces: FaceSet, group: np.ndarray, free: np.ndarray, edges: NeighbourGraph, threshold: float
+) -> np.ndarray:
+    """bool[n]: the ungrouped faces, weak ones too, that are like one that is grouped anew."""
     bias = faces.biases()
-    near = graph.filter(new[graph.left] | new[graph.right])
-    near = near.filter(near.similarity - (bias[near.left] + bias[near.right]) / 2 >= threshold)
-    region[near.left] = region[near.right] = True
-    loose = np.flatnonzero(kept.known & (kept.group < 0))
-    if new.any() and len(loose):
-        # Weak faces have no place in the graph, but may clearly fit a person who has grown.
-        index, similarity = search(faces.vectors[new], faces.vectors[loose], NEIGHBOURS)
-        likeness = similarity - (bias[new][:, None] + bias[loose[index]]) / 2
-        region[loose[np.unique(index[likeness >= threshold])]] = True
-    while True:
-        groups = np.unique(kept.group[region])
-        grown = region | (np.isin(kept.group, groups[groups >= 0]))
-        for tie in constraints.ties:
-            if grown[tie.faces].any():
-                grown[tie.faces] = True
-        if (grown == region).all():
-            return region
-        region = grown
+    like = edges.filter(edges.similarity - (bias[edges.left] + bias[edges.right]) / 2 >= threshold)
+    touched = np.zeros(len(group), bool)
+    touched[like.left[free[like.right]]] = True
+    touched[like.right[free[like.left]]] = True
+    return touched & (group < 0) & ~free
+
+
+def _put_together(
+    faces: FaceSet, start: np.ndarray, core: np.ndarray, free: np.ndarray, edges: NeighbourGraph,
+    constraints: Constraints, how: Growth,
+) -> np.ndarray:  # fmt: skip
+    """int64[n]: kept people with the groups of free faces that are like them; who is alone is a group."""
+    bias, weak = faces.biases(), faces.weak(how.rules.limits)
+    strong = likeness_graph(edges, bias, faces.photo, weak & free, how.threshold)
+    said = constraints.among(np.flatnonzero(core | (free & ~weak)))
+    strong = guided_by(strong, said) if len(said.faces) else strong
+    members = np.flatnonzero(free & ~weak)
+    count = int(start.max(initial=-1)) + 1
+    labels = np.full(len(start), -1)
+    met = np.zeros(count + 1, bool)
+    met[start[np.concatenate([strong.left, strong.right])]] = True
+    core = core & met[start]
+    labels[core] = start[core]
+    labels[members] = count + fine_groups(
+        graph_within(strong, members), threshold=how.threshold, seed=how.seed
+    )
+    chosen = StrongFaces(faces.vectors, bias, faces.photo, strong, members)
+    labels = _dense(labels)
+    merged = merged_groups(chosen, labels, threshold=how.threshold, seed=how.seed)
+    merged = _known_to_differ(faces.vectors, labels, merged, core, constraints)
+    # People whom nobody met, and faces that had attached, go with their people.
+    place = np.arange(count + 1) + int(merged.max(initial=-1)) + 1
+    place[start[core]] = merged[core]
+    return _dense(np.where(merged >= 0, merged, np.where(start >= 0, place[start], -1)))
+
+
+def _known_to_differ(
+    vectors: np.ndarray, labels: np.ndarray, merged: np.ndarray, core: np.ndarray, constraints: Constraints
+) -> np.ndarray:
+    """int64[n]: `merged` groups of `labels`, without those that have two kept people in them who are known
+    to be different: these stay as they were, and the others go with the one whom they are most like."""
+    left, right = constraints.apart.T
+    together = (merged[left] == merged[right]) & (labels[left] != labels[right])
+    mixed = set(merged[left[together]].tolist())
+    names: dict[int, str] = {}
+    for claim in constraints.claims:
+        for number in np.unique(merged[claim.faces]).tolist():
+            if names.setdefault(number, claim.name) != claim.name:
+                mixed.add(number)
+    result = merged.copy()
+    for number in sorted(mixed - {-1}):
+        rows = np.flatnonzero(merged == number)
+        node = np.unique(labels[rows], return_inverse=True)[1]
+        kept = np.unique(node[core[rows]])
+        if len(kept) > 1:
+            means = group_means(vectors[rows], node)
+            means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+            goes_with = kept[(means @ means[kept].T).argmax(axis=1)]
+            goes_with[kept] = kept
+            result[rows] = int(result.max()) + 1 + goes_with[node]
+    return result
+
+
+def _dense(labels: np.ndarray) -> np.ndarray:
+    """int64[n]: the same groups without gaps between their numbers; -1 stays."""
+    found = np.unique(labels, return_inverse=True)[1].astype(np.int64)
+    return found - int((labels < 0).any())
+
+
+def _affected(start: np.ndarray, group: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """bool[n]: the faces of groups that have a free face, or faces of several kept people."""
+    count = int(group.max(initial=-1)) + 1
+    held = np.zeros(count + 1, bool)
+    held[group[free]] = True
+    both = (group >= 0) & (start >= 0)
+    pairs = np.unique(group[both] * (int(start.max(initial=-1)) + 1) + start[both])
+    held[:count] |= np.bincount(pairs // (int(start.max(initial=-1)) + 1), minlength=count) > 1
+    return held[group] & (group >= 0)
+
+
+def _one_face_a_photo(faces: FaceSet, group: np.ndarray, affected: np.ndarray) -> np.ndarray:
+    """As `people.one_face_a_photo`, for the groups that are affected and have two faces of a photo."""
+    rows = np.flatnonzero(affected)
+    pairs = group[rows] * (int(faces.photo.max(initial=0)) + 1) + faces.photo[rows]
+    _, inverse, counts = np.unique(pairs, return_inverse=True, return_counts=True)
+    rows = np.flatnonzero(affected & np.isin(group, group[rows[counts[inverse] > 1]]))
+    if not len(rows):
+        return group
+    result = group.copy()
+    numbers = np.unique(group[rows], return_inverse=True)[1]
+    found = one_face_a_photo(
+        faces.vectors[rows], numbers, np.unique(faces.photo[rows], return_inverse=True)[1]
+    )
+    result[rows] = int(group.max()) + 1 + found
+    return result
+
+
+def _without_singles(group: np.ndarray, affected: np.ndarray) -> np.ndarray:
+    sizes = np.bincount(group[group >= 0], minlength=1)
+    return np.where(affected & (group >= 0) & (sizes[np.maximum(group, 0)] < 2), -1, group)
+
+
+def _keeping(
+    faces: FaceSet, constraints: Constraints, threshold: float
+) -> Callable[[np.ndarray], np.ndarray]:
+    def keep(group: np.ndarray) -> np.ndarray:
+        return enforce(
+            group, vectors=faces.vectors, photo=faces.photo, constraints=constraints, threshold=threshold,
+            identical=IDENTICAL,
+        )  # fmt: skip
+
+    return keep
+
+
+def _judged(
+    faces: FaceSet, found: Assignment, start: np.ndarray, free: np.ndarray, how: Growth
+) -> Assignment:
+    """With the confidence of everyone in a group that has changed."""
+    affected = _affected(start, found.group, free | ((start < 0) & (found.group >= 0)))
+    likeness = own_likeness(faces.vectors, np.where(affected, found.group, -1), faces.biases())
+    sure = np.where(affected, how.curve.at(likeness - how.threshold), found.confidence)
+    return replace(found, confidence=sure.astype(np.float32))
 
 
 def part_of(faces: FaceSet, rows: np.ndarray) -> FaceSet:

@@ -10,6 +10,7 @@ from transforms import storage
 from transforms.increments import Kept
 from transforms.library import Library
 from transforms.neighbours import NeighbourGraph
+from transforms.people import UNGROUPED
 from transforms.successors import Successors
 from transforms.table_files import read_table, write_table
 from transforms.tables import (
@@ -41,11 +42,13 @@ def remove_old_graphs(library: Library) -> None:
 
 
 def read_kept(library: Library, face_ids: pa.Array, successors: Successors) -> Kept | None:
-    """What the current revision hands on to a grouping of these faces; None where it kept no graph."""
+    """What the current revision hands on to a grouping of these faces; None where that is nothing."""
     revision = library.current_revision()
-    if revision is None or not storage.exists(library.file(_GRAPH, revision, _EDGES)):
+    if revision is None:
         return None
     table = library.read_assignments(revision)
+    if not len(table):
+        return None
     ids = successors.renamed(table[FACE_ID]).combine_chunks()
     row = (
         pc.fill_null(pc.index_in(face_ids, value_set=ids.cast(face_ids.type)), -1).to_numpy().astype(np.int64)
@@ -53,13 +56,23 @@ def read_kept(library: Library, face_ids: pa.Array, successors: Successors) -> K
     known = row >= 0
     people = table[PERSON_ID].combine_chunks().dictionary_encode().indices
     group = np.where(known, pc.fill_null(people, -1).to_numpy(zero_copy_only=False)[row], -1)
-    role = np.where(known, np.array(table[ROLE].to_pylist(), object)[row], "ungrouped")
+    role = np.where(known, table[ROLE].to_numpy()[row], UNGROUPED)
     confidence = np.where(known, table[CONFIDENCE].to_numpy()[row], 0).astype(np.float32)
-    now = np.full(len(table), -1, np.int32)
-    now[row[known]] = np.flatnonzero(known)
-    edges = read_table(library.file(_GRAPH, revision, _EDGES))
-    left, right = now[edges[LEFT].to_numpy()], now[edges[RIGHT].to_numpy()]
+    graph = _read_graph(library, revision, row, len(face_ids))
+    return Kept(known, group.astype(np.int64), role.astype(object), confidence, graph)
+
+
+def _read_graph(library: Library, revision: str, row: np.ndarray, faces: int) -> NeighbourGraph | None:
+    """The graph of a revision by row among the faces of now; int64[n] `row` of its faces among its own."""
+    path = library.file(_GRAPH, revision, _EDGES)
+    if not storage.exists(path):
+        return None
+    edges = read_table(path)
+    left, right = edges[LEFT].to_numpy(), edges[RIGHT].to_numpy()
+    known = np.flatnonzero(row >= 0)
+    now = np.full(max(int(row.max(initial=-1)), int(right.max(initial=-1))) + 1, -1, np.int32)
+    now[row[known]] = known
+    left, right = now[left], now[right]
     here = (left >= 0) & (right >= 0)
     small, large = np.minimum(left, right)[here], np.maximum(left, right)[here]
-    graph = NeighbourGraph(len(face_ids), small, large, edges[SIMILARITY].to_numpy()[here])
-    return Kept(known, group.astype(np.int64), role.astype(object), confidence, graph)
+    return NeighbourGraph(faces, small, large, edges[SIMILARITY].to_numpy()[here])

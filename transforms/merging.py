@@ -20,6 +20,7 @@ _SHARPENING = 0.75
 # two people; a face that went astray now and then must not keep one person's pieces apart.
 _SEEN_TOGETHER = 0.02
 _BLOCK = 65_536
+_EDGES = 8_000_000
 _WORK = 10_000_000  # photos of pairs of groups that are compared at a time
 
 
@@ -32,7 +33,8 @@ def group_graph(
     photo: np.ndarray,
     least: float,
 ) -> NeighbourGraph:
-    """The graph of the groups int[n] `labels` (0 … g-1): edges where faces of two groups are neighbours.
+    """The graph of the groups int[n] `labels` (0 … g-1, -1 for faces that take no part): edges where faces
+    of two groups are neighbours.
 
     Its similarity is the mean similarity between the faces of both, minus half of each one's mean
     `bias` float32[n], over the lengths of both mean vectors to the power `_SHARPENING`; a mean is shorter
@@ -40,20 +42,78 @@ def group_graph(
     between groups that are often in one photo (int[n] `photo`), are left out.
     """
     count = int(labels.max(initial=-1)) + 1
-    left, right = labels[graph.left].astype(np.int64), labels[graph.right].astype(np.int64)
-    across = left != right
-    left, right = left[across], right[across]
-    pairs = np.unique(np.minimum(left, right) * count + np.maximum(left, right))
-    left, right = (pairs // count).astype(np.int32), (pairs % count).astype(np.int32)
-    means = group_means(vectors, labels)
-    length = np.maximum(np.linalg.norm(means, axis=1), 1e-6)
-    mean_bias = np.bincount(labels, bias, minlength=count) / np.maximum(np.bincount(labels), 1)
-    similarity = row_products(means, left, means, right) - (mean_bias[left] + mean_bias[right]) / 2
-    similarity = (similarity / (length[left] * length[right]) ** _SHARPENING).astype(np.float32)
+    means = _Means(vectors, labels, bias)
+    left, right, similarity = _between(graph, labels, means.several, least)
+    several = np.flatnonzero(means.several[left] | means.several[right])
+    similarity[several] = means.similarity(left[several], right[several])
     alike = similarity >= least
     left, right, similarity = left[alike], right[alike], similarity[alike]
     apart = _seen_together(labels, photo, left, right)
     return NeighbourGraph(count, left[~apart], right[~apart], similarity[~apart])
+
+
+def _between(
+    graph: NeighbourGraph, labels: np.ndarray, several: np.ndarray, least: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs of groups that an edge joins, int32[m] twice and the similarity float32[m] of one of its
+    edges; without those of single faces below `least`. `several` bool[g]: groups of more than one face."""
+    pairs = [np.zeros(0, np.int64)]
+    similarities = [np.zeros(0, np.float32)]
+    for start in range(0, len(graph.left), _EDGES):
+        piece = slice(start, start + _EDGES)
+        left, right, similarity = (
+            labels[graph.left[piece]],
+            labels[graph.right[piece]],
+            graph.similarity[piece],
+        )
+        wanted = (left != right) & (left >= 0) & (right >= 0)
+        wanted &= several[left] | several[right] | (similarity >= least)
+        left, right = left[wanted].astype(np.int64), right[wanted].astype(np.int64)
+        key, edge = np.unique(
+            np.minimum(left, right) * len(several) + np.maximum(left, right), return_index=True
+        )
+        pairs.append(key)
+        similarities.append(similarity[wanted][edge])
+    key, edge = np.unique(np.concatenate(pairs), return_index=True)
+    count = max(len(several), 1)
+    return (key // count).astype(np.int32), (key % count).astype(np.int32), np.concatenate(similarities)[edge]
+
+
+class _Means:
+    """The mean vectors of groups; most groups are one face, whose vector stays where it is."""
+
+    def __init__(self, vectors: np.ndarray, labels: np.ndarray, bias: np.ndarray) -> None:
+        grouped = np.flatnonzero(labels >= 0)
+        sizes = np.bincount(labels[grouped])
+        self.several = sizes > 1
+        self._number = np.cumsum(self.several) - 1
+        self._vectors, self._face = vectors, np.zeros(len(sizes), np.int64)
+        self._face[labels[grouped]] = grouped
+        inside = np.full(len(labels), -1)
+        inside[grouped] = np.where(self.several, self._number, -1)[labels[grouped]]
+        self._means = group_means(vectors, inside)
+        total = np.bincount(labels[grouped], bias[grouped])
+        self._bias = (total / np.maximum(sizes, 1)).astype(np.float32)
+        self._length = np.ones(len(sizes), np.float32)
+        self._length[self.several] = np.maximum(np.linalg.norm(self._means, axis=1), 1e-6)
+
+    def similarity(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """float32[m]: of groups int[m] `left` and `right`, as `group_graph` says."""
+        result = np.empty(len(left), np.float32)
+        for start in range(0, len(left), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            a, b = left[rows], right[rows]
+            product = np.einsum("ij,ij->i", self._rows(a), self._rows(b))
+            product -= (self._bias[a] + self._bias[b]) / 2
+            result[rows] = product / (self._length[a] * self._length[b]) ** _SHARPENING
+        return result
+
+    def _rows(self, groups: np.ndarray) -> np.ndarray:
+        result = np.empty((len(groups), self._vectors.shape[1]), np.float32)
+        several = self.several[groups]
+        result[several] = self._means[self._number[groups[several]]]
+        result[~several] = self._vectors[self._face[groups[~several]]]
+        return result
 
 
 def group_means(vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -65,8 +125,9 @@ def group_means(vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
     shape = (count, len(labels))
     grouped = np.flatnonzero(labels >= 0)
     members = csr_matrix((np.ones(len(grouped), np.float32), (labels[grouped], grouped)), shape)
-    sizes = np.bincount(labels[grouped], minlength=count)[:, None]
-    return ((members @ vectors) / np.maximum(sizes, 1)).astype(np.float32)
+    means = members @ vectors
+    means /= np.maximum(np.bincount(labels[grouped], minlength=count), 1).astype(np.float32)[:, None]
+    return means
 
 
 def row_products(first: np.ndarray, left: np.ndarray, second: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -80,9 +141,10 @@ def row_products(first: np.ndarray, left: np.ndarray, second: np.ndarray, right:
 
 def _seen_together(labels: np.ndarray, photo: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """bool[m]: for which pairs of groups too many photos show both."""
-    place = np.unique(photo, return_inverse=True)[1]
+    grouped = labels >= 0
+    place = np.unique(photo[grouped], return_inverse=True)[1]
     shape = (int(labels.max(initial=-1)) + 1, int(place.max(initial=-1)) + 1)
-    shown = csr_matrix((np.ones(len(labels), np.int32), (labels, place)), shape)
+    shown = csr_matrix((np.ones(len(place), np.int32), (labels[grouped], place)), shape)
     shown.data[:] = 1  # a group may have two faces of a photo
     photos = np.diff(shown.indptr)
     work = np.cumsum(photos[left] + photos[right], dtype=np.int64)

@@ -8,7 +8,7 @@ fit, or stay ungrouped.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -131,7 +131,11 @@ def assign(
         identical=IDENTICAL,
     )  # fmt: skip
     group = keep(_without_singles(labels))
-    near = loose_neighbours(faces.vectors, group, attach_along)
+    # A clear face that is like no other has nobody to attach to.
+    hopeful = weak.copy()
+    for ends in (edges.left, edges.right):
+        hopeful[ends[edges.similarity >= threshold]] = True
+    near = loose_neighbours(faces.vectors, group, attach_along, among=hopeful)
     attached = keep(
         attach(faces.vectors, group, photo, near, threshold=threshold, bias=bias, margin=rules.margin)
     )
@@ -142,14 +146,15 @@ def assign(
 
 
 def least_cosine(threshold: float, bias: np.ndarray) -> float:
-    """The least cosine that may reach `REACH` below the threshold once both biases are taken away."""
-    return threshold - REACH + float(bias.min(initial=0))
+    """The cosine that reaches `REACH` below the threshold once both biases are taken away, for all but the
+    hundredth of faces that are least like strangers: to search for theirs would take much longer."""
+    return threshold - REACH + float(min(0, np.quantile(bias, 0.01))) if len(bias) else threshold - REACH
 
 
-def clear_neighbours(faces: FaceSet, *, least: float, limits: WeakLimits) -> NeighbourGraph:
+def clear_neighbours(faces: FaceSet, *, least: float, limits: WeakLimits, threads: int = 1) -> NeighbourGraph:
     """The neighbours of clear faces with a cosine of at least `least`, by row among all faces."""
     rows = np.flatnonzero(~faces.weak(limits)).astype(np.int32)
-    found = neighbour_graph(faces.vectors[rows], k=NEIGHBOURS, least=least)
+    found = neighbour_graph(faces.vectors[rows], k=NEIGHBOURS, least=least, threads=threads)
     return NeighbourGraph(len(faces.vectors), rows[found.left], rows[found.right], found.similarity)
 
 
@@ -192,8 +197,10 @@ def one_face_a_photo(vectors: np.ndarray, labels: np.ndarray, photo: np.ndarray)
     _, inverse, counts = np.unique(pair, return_inverse=True, return_counts=True)
     doubled = np.flatnonzero(counts[inverse] > 1)
     if len(doubled):
-        means = group_means(vectors, result)
-        nearness = row_products(vectors, doubled, means, result[doubled])
+        groups = np.unique(result[doubled])
+        place = np.searchsorted(groups, result).clip(max=len(groups) - 1)
+        means = group_means(vectors, np.where(groups[place] == result, place, -1))
+        nearness = row_products(vectors, doubled, means, place[doubled])
         doubled = doubled[np.lexsort((doubled, -nearness, inverse[doubled]))]
         first = np.flatnonzero(np.append(True, np.diff(inverse[doubled]) > 0))
         kept = np.repeat(doubled[first], np.diff(np.append(first, len(doubled))))
@@ -212,21 +219,31 @@ def _without_singles(labels: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class LooseNeighbours:
-    """Pairs of an ungrouped face and a grouped one: int[m] `loose`, `core`, float32[m] `cosine`."""
+    """Pairs of an ungrouped face and a grouped one: int[m] `loose`, `core`, float32[m] `cosine`;
+    `unlisted` float32[n], how alike a grouped face that is in no pair with it may be to each face."""
 
     loose: np.ndarray
     core: np.ndarray
     cosine: np.ndarray
+    unlisted: np.ndarray
 
 
 def loose_neighbours(
-    vectors: np.ndarray, group: np.ndarray, graph: NeighbourGraph | None = None
-) -> LooseNeighbours:
-    """The grouped faces nearest to each ungrouped one: all are compared, or the edges of `graph` taken."""
-    loose, core = np.flatnonzero(group < 0), np.flatnonzero(group >= 0)
+    vectors: np.ndarray, group: np.ndarray, graph: NeighbourGraph | None = None, *,
+    among: np.ndarray | None = None,
+) -> LooseNeighbours:  # fmt: skip
+    """The grouped faces nearest to each ungrouped one: the edges of `graph`, or else all are compared,
+    of the ungrouped ones those `among` bool[n]."""
+    core = np.flatnonzero(group >= 0)
+    unlisted = np.full(len(group), -1, np.float32)
     if graph is None:
+        loose = np.flatnonzero((group < 0) & (True if among is None else among))
         index, cosine = nearest(vectors[loose], vectors[core], _ATTACH_NEIGHBOURS)
-        return LooseNeighbours(np.repeat(loose, index.shape[1]), core[index.ravel()], cosine.ravel())
+        if index.shape[1] < len(core):
+            unlisted[loose] = cosine[:, -1]
+        return LooseNeighbours(
+            np.repeat(loose, index.shape[1]), core[index.ravel()], cosine.ravel(), unlisted
+        )
     parts = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
     for start in range(0, len(graph.left), _SLICE):
         left, right, cosine = (
@@ -234,11 +251,20 @@ def loose_neighbours(
             for column in (graph.left, graph.right, graph.similarity)
         )
         parts += [
-            (a[mixed], b[mixed], cosine[mixed])
+            (a[mine], b[mine], cosine[mine])
             for a, b in ((left, right), (right, left))
-            for mixed in [(group[a] < 0) & (group[b] >= 0)]
+            for mine in [group[a] < 0]
         ]
-    return LooseNeighbours(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    face, other, cosine = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    order = np.lexsort((-cosine, face))
+    face, other, cosine = face[order], other[order], cosine[order]
+    # What the graph leaves out is less alike than its least edge, and than a face's last neighbour.
+    unlisted[:] = cosine.min(initial=1)
+    begins = np.flatnonzero(np.append(True, np.diff(face) != 0)) if len(face) else np.zeros(0, np.int64)
+    full = begins[np.diff(np.append(begins, len(face))) >= NEIGHBOURS]
+    unlisted[face[full]] = cosine[full + NEIGHBOURS - 1]
+    grouped = group[other] >= 0
+    return LooseNeighbours(face[grouped], other[grouped], cosine[grouped], unlisted)
 
 
 def attach(
@@ -259,7 +285,8 @@ def attach(
     similarity = near.cosine - (bias[near.loose] + bias[near.core]) / 2
     loose, best, fit, second, alone = _best_people(near.loose, group[near.core], similarity)
     # Who sees one person alone among the neighbours may have a runner-up beyond them.
-    unseen = np.flatnonzero(alone & (fit >= threshold))
+    hidden = near.unlisted[loose] - (bias[loose] + bias.min()) / 2
+    unseen = np.flatnonzero(alone & (fit >= threshold) & (hidden > fit - margin))
     second[unseen] = fit[unseen] - _lead(vectors, group, loose[unseen], best[unseen])
     fits = np.flatnonzero((fit >= threshold) & (fit - second >= margin))
     fits = fits[np.lexsort((loose[fits], -fit[fits]))]
@@ -328,25 +355,18 @@ def own_likeness(vectors: np.ndarray, group: np.ndarray, bias: np.ndarray) -> np
     return result
 
 
-def person_ids(face_ids: Sequence[str], group: np.ndarray, previous: dict[str, str]) -> list[str]:
+def person_ids(face_ids: Sequence[str], group: np.ndarray, previous: Mapping[str, str]) -> list[str]:
     """An id for each group 0 … g-1.
 
     A group takes over the id of the person of the last revision with which it shares most faces, the
     largest overlap first, and each id goes to one group. New people are named after their first face
     in order of id, so the same library gives the same ids.
     """
-    overlaps: dict[tuple[int, str], int] = {}
-    first_face: dict[int, str] = {}
-    for face, number in zip(face_ids, group.tolist(), strict=True):
-        if number < 0:
-            continue
-        first_face.setdefault(number, face)
-        if face in previous:
-            key = (number, previous[face])
-            overlaps[key] = overlaps.get(key, 0) + 1
+    numbers, first = np.unique(group, return_index=True)
+    first_face = {n: face_ids[r] for n, r in zip(numbers.tolist(), first.tolist(), strict=True) if n >= 0}
     ids: dict[int, str] = {}
     used: set[str] = set()
-    for (number, person), _ in sorted(overlaps.items(), key=lambda item: (-item[1], item[0])):
+    for number, person in _overlaps(face_ids, group, previous):
         if number not in ids and person not in used:
             ids[number] = person
             used.add(person)
@@ -356,6 +376,21 @@ def person_ids(face_ids: Sequence[str], group: np.ndarray, previous: dict[str, s
             ids[number] = _new_id(first_face[number], reserved)
             reserved.add(ids[number])
     return [ids[number] for number in range(len(first_face))]
+
+
+def _overlaps(
+    face_ids: Sequence[str], group: np.ndarray, previous: Mapping[str, str]
+) -> list[tuple[int, str]]:
+    """The pairs of a group and a person of before that share faces, the largest overlap first."""
+    rows = np.flatnonzero(group >= 0).tolist()
+    held = [previous.get(face_ids[row], "") for row in rows]
+    people = sorted(set(held))
+    code = {person: i for i, person in enumerate(people)}
+    codes = np.fromiter(map(code.__getitem__, held), np.int64, len(held))
+    pairs, counts = np.unique(group[rows] * len(people) + codes, return_counts=True)
+    pairs = pairs[np.argsort(-counts, kind="stable")]
+    found = zip((pairs // max(len(people), 1)).tolist(), (pairs % max(len(people), 1)).tolist(), strict=True)
+    return [(number, people[code]) for number, code in found if people[code]]
 
 
 def _new_id(face_id: str, reserved: set[str]) -> str:

@@ -6,7 +6,7 @@ a path and the first file that holds a photo's faces, and `transforms.compaction
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -65,10 +65,16 @@ class PresentRows(ChunkFiles):
         table = pa.concat_tables(parts)
         return table.take(pc.sort_indices(table[FACE_ID])).select(list(columns))
 
-    def iter_faces(self, columns: Sequence[str], *, rows: int = 16_384) -> Iterator[pa.Table]:
-        """The faces of `read_faces`, each once, at most `rows` at a time, in the order of chunks."""
+    def iter_faces(
+        self, columns: Sequence[str], *, rows: int = 16_384,
+        of: Iterable[tuple[str, np.ndarray | None]] | None = None,
+    ) -> Iterator[pa.Table]:  # fmt: skip
+        """The faces of `read_faces`, each once, at most `rows` at a time, in the order of chunks.
+
+        `of` is what `face_rows` gave, where that is known.
+        """
         fingerprint = self.info().fingerprint
-        for name, keep in self.face_rows():
+        for name, keep in self.face_rows() if of is None else of:
             assert fingerprint is not None
             start = 0
             for table in iter_table(self._face_path(fingerprint, name), list(columns), rows=rows):
@@ -138,7 +144,12 @@ class PresentRows(ChunkFiles):
 
     def faces_state(self) -> str:
         """A short name for which faces there are: people need to be grouped anew when it changes."""
-        return digest(self.read_faces([FACE_ID]))
+        return self.state_of(self.read_faces([FACE_ID]))
+
+    @staticmethod
+    def state_of(faces: pa.Table) -> str:
+        """The `faces_state` of a library with just these faces, in order of face_id."""
+        return digest(faces.select([FACE_ID]))
 
     def photos_state(self) -> str:
         """A short name for what is known of every photo: with the people, what a report shows."""

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from models.calibration import USUAL_CONFIDENCE, Curve, Line
 from transforms.constraints import Constraints
 from transforms.decided_people import assign_decided
-from transforms.increments import RENEWAL, Kept, Search, grown_graph, increment
-from transforms.neighbours import NeighbourGraph, graph_within, nearest
-from transforms.people import Assignment, FaceSet, Rules, assign, clear_neighbours, least_cosine
+from transforms.grouping import DEFAULT
+from transforms.increments import RENEWAL, Growth, Kept, increment, joined
+from transforms.neighbours import NeighbourGraph, graph_within
+from transforms.people import (
+    NEIGHBOURS,
+    Assignment,
+    FaceSet,
+    Rules,
+    WeakLimits,
+    assign,
+    clear_neighbours,
+    least_cosine,
+)
 
 FULL, RENEWED, INCREMENT = "full", "renewed on the kept graph", "increment"
 
@@ -38,44 +50,95 @@ class Regrouped:
     regrouped: int
 
 
+@dataclass(frozen=True)
+class Search:
+    """How neighbours by cosine are found, each edge once: `whole` (faces, least, limits) → those of all
+    clear faces at least; `among` (vectors, rows, least) → those of int64[m] rows among all faces.
+
+    With `along` the whole graph has weak faces in it too, who then attach along it; it is not kept.
+    """
+
+    whole: Callable[[FaceSet, float, WeakLimits], NeighbourGraph]
+    among: Callable[[np.ndarray, np.ndarray, float], NeighbourGraph]
+    along: bool = False
+
+
+def exact_search(threads: int = 1) -> Search:
+    """All pairs are compared: for libraries in memory."""
+    return Search(
+        lambda faces, least, limits: clear_neighbours(faces, least=least, limits=limits, threads=threads),
+        partial(neighbours_of, threads=threads),
+    )
+
+
+def neighbours_of(vectors: np.ndarray, rows: np.ndarray, least: float, **how) -> NeighbourGraph:
+    """The neighbours of int64[m] `rows` among all faces; `how`: see `probe_search.neighbours_among`."""
+    from transforms.probe_search import neighbours_among  # on use: compiles
+
+    found = neighbours_among(vectors, rows, NEIGHBOURS, least=least, **how)
+    left, right = np.minimum(found.face, found.other), np.maximum(found.face, found.other)
+    empty = np.zeros(0, np.int32)
+    graph = NeighbourGraph(len(vectors), left, right, found.similarity)
+    return joined(graph, NeighbourGraph(len(vectors), empty, empty, np.zeros(0, np.float32)))
+
+
 def regroup(
     faces: FaceSet, constraints: Constraints, *, method: str, seed: int, line: Line, rules: Rules = Rules(),
     curve: Curve = USUAL_CONFIDENCE, people: int | None = None,
     kept: Kept | None = None, frozen: Frozen | None = None, changed: np.ndarray | None = None,
-    search: Search = nearest,
+    search: Search | None = None,
 ) -> Regrouped:  # fmt: skip
     """Groups faces, from what was kept of the revision before as far as that goes.
 
     `changed` int64[m]: faces about which corrections say something else than before; None where that is
-    not known, or where everything is to be grouped anew.
+    not known, or where everything is to be grouped anew. Increments are the default method's alone: what
+    puts groups together by their means belongs to it.
     """
+    search = search or exact_search()
     clear = ~faces.weak(rules.limits)
     count = int(clear.sum())
     threshold = line.at(count)
     least = least_cosine(threshold, faces.biases()[clear])
-    if kept is not None and frozen is not None and (frozen.least <= least or count < RENEWAL * frozen.clear):
-        graph, kind = grown_graph(faces.vectors, kept, clear, least=frozen.least, search=search), RENEWED
-        if changed is not None and count < RENEWAL * frozen.clear:
-            kind, threshold = INCREMENT, frozen.threshold
-    else:
-        graph, kind = clear_neighbours(faces, least=least, limits=rules.limits), FULL
-        kept = None
+    graph: NeighbourGraph | None = None
+    if kept is not None and frozen is not None:
+        little = count < RENEWAL * frozen.clear
+        grows = little and changed is not None and method == DEFAULT and rules.merge
+        if grows or (kept.graph is not None and (little or frozen.least <= least)):
+            among, least = search.among, frozen.least
 
-    def group_part(part: FaceSet, edges: NeighbourGraph, local: Constraints) -> Assignment:
-        return assign_decided(
-            part, local,
-            lambda these, said, rows: assign(
-                these, method=method, threshold=threshold, seed=seed, rules=rules, curve=curve,
-                people=people, constraints=said, graph=graph_within(edges, rows),
-            ),
-        )  # fmt: skip
+            def near(rows: np.ndarray) -> NeighbourGraph:
+                return among(faces.vectors, rows, least)
 
-    if kind == INCREMENT:
-        assert kept is not None and frozen is not None and changed is not None
-        found, regrouped = increment(
-            faces, kept, graph, constraints, changed, group_part, threshold=threshold
-        )
-        return Regrouped(found, graph, frozen, kind, regrouped)
-    found = group_part(faces, graph, constraints)
-    least = frozen.least if kept is not None and frozen is not None else least
-    return Regrouped(found, graph, Frozen(threshold, count, least), kind, len(clear))
+            fresh = near(np.flatnonzero(~kept.known))
+            graph = _grown(kept.graph, fresh, clear) if kept.graph is not None else None
+            if grows:
+                assert changed is not None
+                found, regrouped = increment(
+                    faces, kept, fresh, constraints, changed, near=near,
+                    how=Growth(frozen.threshold, seed, rules, curve),
+                )  # fmt: skip
+                return Regrouped(found, graph, frozen, INCREMENT, regrouped)
+    kind = FULL if graph is None else RENEWED
+    edges = search.whole(faces, least, rules.limits) if graph is None else graph
+    found = assign_decided(
+        faces, constraints,
+        lambda these, said, rows: assign(
+            these, method=method, threshold=threshold, seed=seed, rules=rules, curve=curve, people=people,
+            constraints=said, graph=_within(edges, rows),
+            attach_along=_within(edges, rows) if search.along else None,
+        ),
+    )  # fmt: skip
+    return Regrouped(
+        found, None if search.along else edges, Frozen(threshold, count, least), kind, len(clear)
+    )
+
+
+def _grown(graph: NeighbourGraph, fresh: NeighbourGraph, clear: np.ndarray) -> NeighbourGraph:
+    """The kept graph with the new clear faces in it: each joined to its most similar clear faces."""
+    graph, fresh = (g.filter(clear[g.left] & clear[g.right]) for g in (graph, fresh))
+    return joined(graph, fresh)
+
+
+def _within(graph: NeighbourGraph, rows: np.ndarray) -> NeighbourGraph:
+    """`graph_within`, without a copy where the rows are all that there are."""
+    return graph if len(rows) == graph.faces else graph_within(graph, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,10 +49,12 @@ _SIDE = 4000
 
 @dataclass(frozen=True)
 class SyntheticTruth:
-    """Who is who, in the order of a library's face_ids: int64[n] `person` and `burst`."""
+    """Who is who, in the order of a library's face_ids: int64[n] `person` and `burst`, and the `part` that
+    each face's photo came with."""
 
     person: np.ndarray
     burst: np.ndarray
+    part: np.ndarray
 
 
 def write_synthetic_library(
@@ -64,8 +67,12 @@ def write_synthetic_library(
     seed: int = 0,
     people: SyntheticPeople = SyntheticPeople(),
     slice_faces: int = 50_000,
+    shares: Sequence[float] = (1.0,),
 ) -> SyntheticTruth:
     """Writes a new library of `faces` faces at `path`, a chunk for each slice.
+
+    Photos come in parts: each slice has a chunk for each of `shares`, which add up to 1, with about that
+    share of its photos, taken at random; `part_chunks` names them.
 
     `centre` float32[d] is what grouping takes away from the vectors of the embedder described by
     `embedder`; it is added here. Memory: one slice, and 24 bytes a face for the truth.
@@ -73,7 +80,8 @@ def write_synthetic_library(
     library = Library.create(path)
     library.save_info(LibraryInfo(roots={_ROOT: "a synthetic archive"}))
     library.use_fingerprint(f"synthetic-{seed}-{faces}", {"detector": {"name": "none"}, "embedder": embedder})
-    keys, numbers, persons, bursts = [], [], [], []
+    keys, numbers, persons, bursts, arrived = [], [], [], [], []
+    ends = np.cumsum(shares)[:-1]
     made = synthetic_faces(statistics, faces=faces, seed=seed, people=people, slice_faces=slice_faces)
     for number, part in enumerate(made):
         photo, place = np.unique(part.photo, return_inverse=True)
@@ -83,18 +91,30 @@ def write_synthetic_library(
         k[order] = np.arange(len(place)) - np.searchsorted(place[order], place[order])
         key = _mixed(photo.astype(np.uint64), seed)
         photo_ids = _hex(key)
-        tables = (
-            _photos(photo, photo_ids, part, place),
-            _faces(photo_ids.take(pa.array(place)), k, part, uncentred(part.vectors, centre)),
-            None,
-        )
-        library.replace_chunks([], f"synthetic-{number:06d}", tables)
+        photos = _photos(photo, photo_ids, part, place)
+        faces_of = _faces(photo_ids.take(pa.array(place)), k, part, uncentred(part.vectors, centre))
+        # As good as random, and the same whatever the number of slices.
+        arrival = np.searchsorted(ends, _mixed(key, seed + 1) / 2.0**64, side="right")
+        for step in range(len(shares)):
+            mine = pa.array(arrival == step), pa.array(arrival[place] == step)
+            tables = photos.filter(mine[0]), faces_of.filter(mine[1]), None
+            library.replace_chunks([], f"{_part_name(step)}{number:06d}", tables)
+        arrived.append(arrival[place])
         keys.append(key[place])
         numbers.append(k)
         persons.append(part.person)
         bursts.append(part.burst)
     in_order = np.lexsort((np.concatenate(numbers), np.concatenate(keys)))
-    return SyntheticTruth(np.concatenate(persons)[in_order], np.concatenate(bursts)[in_order])
+    return SyntheticTruth(*(np.concatenate(column)[in_order] for column in (persons, bursts, arrived)))
+
+
+def part_chunks(library: Library, part: int) -> list[str]:
+    """The names of the chunks that a synthetic library's part came with."""
+    return [name for name in library.chunk_names() if name.startswith(_part_name(part))]
+
+
+def _part_name(part: int) -> str:
+    return f"synthetic-{part:02d}-"
 
 
 def uncentred(vectors: np.ndarray, centre: np.ndarray) -> np.ndarray:

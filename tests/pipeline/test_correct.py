@@ -38,6 +38,14 @@ def grown(tmp_path: Path) -> GrownLibrary:
     return six_people(tmp_path / "library")
 
 
+def test_the_first_faces_come_to_a_library_that_was_grouped_without_any(tmp_path: Path) -> None:
+    made = GrownLibrary(tmp_path / "library")
+    made.add([])
+    assert regroup(made).people == 0
+    made.add(*[[i % 6] for i in range(60)])
+    assert regroup(made).people == 6
+
+
 def test_a_library_too_large_to_be_grouped_in_memory_keeps_corrections_too(
     grown: GrownLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -47,7 +55,7 @@ def test_a_library_too_large_to_be_grouped_in_memory_keeps_corrections_too(
     correct(grown.library, "merge", [anna, person_of(grown, 2)])
     correct(grown.library, "not-a-face", [stranger])
     made = regroup(grown)
-    assert made.regrouped == 60 and made.problems == ()
+    assert made.kind == "increment" and made.problems == ()
     found = assigned(grown.library)
     assert people(grown.library)[anna][NAMES] == "Anna" and people(grown.library)[anna][FACES] == 20
     assert person_of(grown, 2) == anna and found[stranger] is None

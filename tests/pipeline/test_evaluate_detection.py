@@ -49,7 +49,7 @@ def test_finds_failures_and_pictures_are_reported(
         Image.new("RGB", (300, 200), "grey").save(tmp_path / name)
     hit = np.array([[10, 10, 70, 70]], np.float32), np.array([0.9])
     answers = iter([hit, hit, hit, None])
-    for way in ("_albumen", "_reference"):
+    for way in ("albumen_detector", "reference_detector"):
         monkeypatch.setattr(evaluate_detection, way, lambda: lambda pixels: next(answers))
     work = Workplace(str(tmp_path / "out"), "albumen evaluate detection PHOTOS BOXES", quiet=True)
     lines, facts = detection(str(tmp_path), boxes, work)

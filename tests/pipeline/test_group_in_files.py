@@ -10,13 +10,14 @@ from models.calibration import shipped_calibration
 from models.embedder import embedder_spec
 from models.face_statistics import shipped_statistics
 from pipeline import group
-from pipeline.bench_group import neighbour_recall
+from pipeline.bench_group import FAMILY_FACES, family_people, largest_people, neighbour_recall
 from pipeline.search_neighbours import SearchSettings, search_neighbours
+from transforms import storage
 from transforms.clustering_scores import clustering_scores
 from transforms.library import Library
 from transforms.neighbours import neighbour_graph
 from transforms.synthetic_faces import SyntheticPeople, synthetic_faces
-from transforms.synthetic_library import write_synthetic_library
+from transforms.synthetic_library import part_chunks, write_synthetic_library
 from transforms.tables import FACE_ID, FACES, PERSON_ID
 from transforms.vector_file import VectorFile, write_vectors
 
@@ -109,3 +110,60 @@ def test_a_library_grouped_in_files_has_the_people_that_it_has_when_grouped_in_m
     assert tables[1].equals(tables[2])
     assert tables[0][FACE_ID].equals(tables[1][FACE_ID])
     assert not [name for name in (tmp_path / "library").iterdir() if name.name.startswith("work-")]
+
+
+def test_the_largest_people_are_judged_by_the_group_with_most_of_their_faces() -> None:
+    person = np.repeat([0, 1, 2], [10, 8, 2])
+    group = np.array([0] * 9 + [5] + [1] * 4 + [2] * 3 + [0] + [-1, -2])
+    whole, clean = largest_people(person, group, count=2)
+    assert whole == pytest.approx((0.9 + 0.5) / 2)
+    assert clean == pytest.approx((0.9 + 1.0) / 2)
+
+
+def test_a_family_is_twenty_large_people_among_small_ones() -> None:
+    sizes = family_people(seed=0).drawn(FAMILY_FACES, np.random.default_rng(0))
+    assert (sizes[:20] == 20_000).all() and sizes[20:].max() <= 500
+    assert sizes[20:].sum() == pytest.approx(100_000, rel=0.01)
+
+
+def test_a_large_library_that_grows_is_grouped_where_it_has_grown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = embedder_spec("facenet-casia").describe()
+    known = shipped_calibration(embedder)
+    assert known is not None
+    truth = write_synthetic_library(
+        str(tmp_path / "all"), shipped_statistics(), centre=known.centre, embedder=embedder, faces=3000,
+        seed=3, people=SyntheticPeople(largest=100), shares=[0.9, 0.1],
+    )  # fmt: skip
+    source = Library.open(str(tmp_path / "all"))
+    monkeypatch.setattr(group, "EXACT_FACES", 100)
+    revisions = []
+    for number in range(2):
+        library = Library.create(str(tmp_path / f"growing-{number}"))
+        library.save_info(source.info())
+        for part in range(2):
+            for name in part_chunks(source, part):
+                library.replace_chunks([], name, source.read_chunk(name))
+            settings = dataclasses.replace(SETTINGS, threads=1 + number)
+            made = group.group_library(library, method="default", seed=0, settings=settings)
+            assert made.kind == ("full", "increment")[part]
+            revisions.append(library.read_assignments(made.revision))
+        assert library.read_grouping(made.revision)["kind"] == "increment"
+        assert not storage.folder_names(library.file("graph"))
+    first, second = revisions[:2]
+    assert 300 <= made.regrouped < 800
+    assert second.equals(revisions[3])
+    # Most of those who were there are who they were.
+    before = dict(zip(first[FACE_ID].to_pylist(), first[PERSON_ID].to_pylist(), strict=True))
+    after = dict(zip(second[FACE_ID].to_pylist(), second[PERSON_ID].to_pylist(), strict=True))
+    assert np.mean([after[face] == person for face, person in before.items() if person]) > 0.97
+    once = group.group_library(library, method="default", seed=0, settings=SETTINGS, full=True)
+    assert once.kind == "full"
+    scores = [_score(truth.person, table) for table in (second, library.read_assignments(once.revision))]
+    assert abs(scores[0] - scores[1]) < 0.01
+
+
+def _score(person: np.ndarray, assignments) -> float:
+    ids = [p or f"alone {i}" for i, p in enumerate(assignments[PERSON_ID].to_pylist())]
+    return clustering_scores(person, np.unique(ids, return_inverse=True)[1]).bcubed_f

@@ -42,7 +42,8 @@ def grouped(
 def strong(vectors: np.ndarray, *, threshold: float, k: int = 80, **options) -> Grouped:
     """Clear faces, each in a photo of its own and as alike to strangers as any."""
     graph = neighbour_graph(vectors, k=k, least=threshold - REACH)
-    faces = StrongFaces(vectors, np.zeros(len(vectors), np.float32), np.arange(len(vectors)), graph)
+    everyone = np.arange(len(vectors))
+    faces = StrongFaces(vectors, np.zeros(len(vectors), np.float32), everyone, graph, everyone)
     return group_strong(faces, threshold=threshold, **options)
 
 

@@ -46,7 +46,7 @@ def test_new_faces_join_their_people_and_nobody_else_is_looked_at() -> None:
     before = grouped(part_of(faces, old), Constraints())
     after = grow(faces, before, old, np.arange(203))
     assert (before.kind, after.kind) == (FULL, INCREMENT)
-    assert after.regrouped == 43
+    assert after.regrouped == 3
     np.testing.assert_array_equal(renumbered(after.found.group), renumbered(who))
 
 
@@ -113,6 +113,33 @@ def test_a_correction_regroups_the_people_that_it_speaks_of() -> None:
     # Taken back, they are two again.
     undone = grow(faces, after, all_rows, all_rows, Constraints(), found.faces)
     np.testing.assert_array_equal(undone.found.group, before.found.group)
+
+
+def test_two_named_people_stay_two_whoever_comes_between_them() -> None:
+    centre = np.eye(32)
+    ends = np.stack([centre[0], 0.4 * centre[0] + 0.9165 * centre[1]])
+    between = np.linspace(0.2, 0.8, 30)[:, None]
+    clean = np.concatenate([ends[np.repeat([0, 1], 20)], (1 - between) * ends[0] + between * ends[1]])
+    vectors = clean + 0.06 * np.random.default_rng(0).normal(size=clean.shape)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    faces = face_set(vectors.astype(np.float32), np.arange(70), np.zeros(70, bool))
+    anna, bo = said(2, "name", person(0, 1), name="Anna"), said(3, "name", person(20, 21), name="Bo")
+    grown_into_one = _grown_by(faces, Constraints())
+    assert len(np.unique(grown_into_one[:40])) == 1
+    found, _ = resolved(anna, bo, faces=70)
+    group = _grown_by(faces, found)
+    assert (group[:20] == group[0]).all() and (group[20:40] == group[20]).all() and group[0] != group[20]
+    assert np.isin(group[40:], group[[0, 20]]).all()
+
+
+def _grown_by(faces: FaceSet, found: Constraints) -> np.ndarray:
+    old, now = np.arange(40), np.arange(70)
+    before = grouped(part_of(faces, old), found.within(old))
+    assert len(np.unique(before.found.group)) == 2
+    frozen = before.frozen.__class__(before.frozen.threshold, 100, before.frozen.least)
+    after = grouped(faces, found, kept=handed_on(before, old, now), frozen=frozen, changed=NOTHING)
+    assert after.kind == INCREMENT and violations(after.found.group, found) == []
+    return after.found.group
 
 
 def test_a_weak_face_joins_someone_who_has_grown() -> None:

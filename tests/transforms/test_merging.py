@@ -38,7 +38,10 @@ def test_groups_are_as_alike_as_their_faces_over_the_lengths_of_their_means(
     labels, random = renumbered(np.array(raw)), np.random.default_rng(seed)
     vectors = unit(random.normal(size=(len(raw), 8)) + 1)
     bias = random.normal(size=len(raw)).astype(np.float32) / 10
-    found = group_graph(vectors, labels, all_pairs(len(raw)), bias=bias, photo=np.arange(len(raw)), least=-9)
+    graph = all_pairs(len(raw))
+    graph.similarity[:] = (vectors[graph.left] * vectors[graph.right]).sum(axis=1)
+    graph.similarity[:] -= (bias[graph.left] + bias[graph.right]) / 2
+    found = group_graph(vectors, labels, graph, bias=bias, photo=np.arange(len(raw)), least=-9)
     pairs = list(zip(found.left.tolist(), found.right.tolist(), strict=True))
     groups = labels.max() + 1
     assert pairs == [(a, b) for a in range(groups) for b in range(a + 1, groups)]
@@ -76,7 +79,7 @@ def test_a_person_of_thousands_stays_whole() -> None:
     strangers = random.normal(size=(40, 32))
     vectors = unit(np.vstack([drifting + 0.25 * random.normal(size=(720, 32)), strangers]))
     graph = neighbour_graph(vectors, k=10, least=0.6 - REACH)
-    faces = StrongFaces(vectors, np.zeros(760, np.float32), np.arange(760), graph)
+    faces = StrongFaces(vectors, np.zeros(760, np.float32), np.arange(760), graph, np.arange(760))
     pieces = group_strong(faces, method=DEFAULT, threshold=0.6, seed=0, merge=False).labels
     whole = group_strong(faces, method=DEFAULT, threshold=0.6, seed=0).labels
     assert len(set(pieces[:720].tolist())) > 2

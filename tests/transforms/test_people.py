@@ -9,16 +9,19 @@ from hypothesis import strategies as st
 
 from models.calibration import Curve
 from transforms.grouping import THRESHOLD_METHODS, renumbered
+from transforms.neighbours import neighbour_graph
 from transforms.people import (
     ATTACHED,
     CORE,
     IDENTICAL,
+    NEIGHBOURS,
     UNGROUPED,
     Assignment,
     FaceSet,
     WeakLimits,
     assign,
     attach,
+    loose_neighbours,
     one_face_a_photo,
     own_likeness,
     person_ids,
@@ -231,7 +234,8 @@ def slow_attach(vectors, group, photo, threshold, margin=0.05):
         }
         ranked = sorted(((fit, g) for g, fit in each.items()), reverse=True)
         second = ranked[1][0] if len(ranked) > 1 else -1
-        if len(ranked) == 1:
+        hidden = float(vectors[order[-1]] @ vectors[face]) if len(core) > len(order) else -1
+        if len(ranked) == 1 and hidden > ranked[0][0] - margin:
             means = {g: unit(vectors[group == g].mean(axis=0)) for g in set(group[core])}
             rest = [float(vectors[face] @ m) for g, m in means.items() if g != ranked[0][1]]
             lead = float(vectors[face] @ means[ranked[0][1]]) - max(rest, default=-1)
@@ -259,6 +263,21 @@ def test_attaching_is_done_as_face_by_face(seed: int, people: int, count: int) -
     photo = random.integers(0, max(1, count // 3), count)
     expected = slow_attach(vectors, group, photo, 0.5)
     np.testing.assert_array_equal(attach(vectors, group, photo, threshold=0.5), expected)
+
+
+def test_edges_say_as_much_of_loose_faces_as_comparing_all_does() -> None:
+    who = np.repeat(np.arange(6), 70)
+    vectors = identities(who, noise=0.6, seed=3)
+    group = np.where(np.random.default_rng(0).random(len(who)) < 0.3, -1, who)
+    everything = neighbour_graph(vectors, k=len(who), least=-1)
+    listed = neighbour_graph(vectors, k=NEIGHBOURS, least=0.1)
+    found = loose_neighbours(vectors, group, listed)
+    kept = set(zip(found.loose.tolist(), found.core.tolist(), strict=True))
+    for a, b, cosine in zip(everything.left, everything.right, everything.similarity, strict=True):
+        for loose, core in ((a, b), (b, a)):
+            if group[loose] < 0 <= group[core] and (loose, core) not in kept:
+                assert cosine <= found.unlisted[loose] + 1e-6
+    assert (found.unlisted[group < 0] < 0.9).all()
 
 
 def test_a_runner_up_beyond_the_neighbours_counts() -> None:

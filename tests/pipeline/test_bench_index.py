@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.bench_index import Turn, bench, photos_of, ratio
+from pipeline.bench_quality import missed_against
+from pipeline.contenders import ALBUMEN, CONTENDERS, REFERENCE
+from pipeline.evaluate_detection import Detected
+from pipeline.options import UsageError
+from tests.people_archive import write_archive
+from transforms.detection_scores import PhotoFinds, Truth
+
+
+def test_the_loops_are_measured_on_the_same_photos(tmp_path: Path) -> None:
+    folder = write_archive(tmp_path / "photos", portraits_each=2)
+    lines, data = bench([str(folder)], count=3, turns=1, precision="float32", workers=1)
+    measured = data["photos"]
+    assert isinstance(measured, dict)
+    (turn,) = measured["turns"]["1"]
+    assert set(turn) == set(CONTENDERS)
+    assert {t["photos"] for t in turn.values()} == {3}
+    assert turn[ALBUMEN]["faces"] == turn[REFERENCE]["faces"] > 0
+    assert measured["ratio_to_reference"]["1"] == turn[REFERENCE]["seconds"] / turn[ALBUMEN]["seconds"]
+    stages = measured["stage_ms_per_photo"]
+    assert measured["floor_ms_per_photo"] == pytest.approx(
+        stages["decode"] + stages["networks of detect"] + stages["embed"]
+    )
+    assert "above it" in lines[-1]
+
+
+def test_photos_are_spread_over_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no photographs"):
+        photos_of(str(tmp_path), 3)
+    for number in range(10):
+        (tmp_path / f"{number}.jpg").touch()
+    (tmp_path / "notes.txt").touch()
+    assert [Path(p).stem for p in photos_of(str(tmp_path), 3)] == ["0", "3", "6"]
+
+
+def test_ratios_are_taken_turn_by_turn() -> None:
+    def turn(slow: float, fast: float) -> dict[str, Turn]:
+        return {"slow": Turn("slow", 1, 1, slow, 0), "fast": Turn("fast", 1, 1, fast, 0)}
+
+    assert ratio([turn(2, 1), turn(40, 10), turn(90, 10)], "slow", "fast") == 4
+
+
+def test_what_one_detector_misses_of_another_is_told_by_height() -> None:
+    boxes = np.array([[0, 0, 50, 50], [100, 0, 200, 100], [300, 0, 500, 200], [600, 0, 620, 20]], np.float32)
+    truth = Truth(boxes, np.array([True, True, True, False]))
+
+    def finding(*which: int) -> Detected:
+        chosen = boxes[list(which)]
+        return Detected("", {"a.jpg": PhotoFinds.of(truth, chosen, np.ones(len(chosen)))}, 0, 0.0)
+
+    assert missed_against(finding(0, 1, 3), finding(1, 2)) == {
+        "40 to 80 px": (1, 0), "80 to 160 px": (0, 0), "from 160 px": (0, 1),
+    }  # fmt: skip
