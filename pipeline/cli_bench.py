@@ -129,11 +129,7 @@ def bench_synthetic(library, out, fit, seed, as_json, quiet) -> None:
     "--family", is_flag=True, help="Also 20 people of 20,000 faces each among 100,000 of strangers."
 )
 @click.option(
-    "--out",
-    type=click.Path(file_okay=False),
-    default="docs",
-    show_default=True,
-    help="Where the page is written.",
+    "--out", type=click.Path(file_okay=False), default="docs", show_default=True, help="For the page."
 )
 @click.option("--work", type=click.Path(exists=True, file_okay=False), help="Where the libraries lie.")
 @click.option("--method", default="default", show_default=True, help="How faces are grouped.")
@@ -168,7 +164,7 @@ def bench_group(faces, family, out, work, method, as_json, quiet, **search) -> N
 @click.option(
     "--work", type=click.Path(exists=True, file_okay=False), help="Where the library lies otherwise."
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same faces.")
 @search_options
 @output_options
 @reported

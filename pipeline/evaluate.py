@@ -15,9 +15,6 @@ from transforms.clustering_scores import ClusteringScores, clustering_scores
 from transforms.library import Library, LibraryError
 from transforms.tables import FACE_ID, PERSON_ID
 
-# By this name `evaluate_growth` knows it.
-labelled_faces = labelled_photos
-
 
 def clusters(library: Library) -> tuple[list[str], dict[str, object]]:
     """The current people against the archive's folders: all people, and each half by name's hash."""

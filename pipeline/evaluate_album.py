@@ -213,7 +213,7 @@ def _clustering(s: ClusteringScores, library: Library, revision: str) -> Section
     ]
     made = library.read_grouping(revision)
     text = (
-        f"Grouped by the method {made.get('method')!s} at a cosine of "
+        f"Grouped by the method {made.get('method')!s} at a similarity of "
         f"{float(str(made.get('threshold'))):.3f}; faces left ungrouped, and labelled faces that were not "
         f"found, count as groups of one. V-measure {s.v_measure:.4f}, purity {percent(s.purity)}; "
         f"{s.groups:,} groups over {s.people:,} people; the largest group has {s.largest_group:,} faces, "

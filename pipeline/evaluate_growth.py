@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from pipeline.evaluate import labelled_faces
 from pipeline.faces_to_group import read_face_set, threshold_line
+from pipeline.labelled import labelled_photos
 from transforms.clustering_scores import clustering_scores
 from transforms.constraints import Constraints
 from transforms.increments import Kept, part_of
@@ -24,7 +24,7 @@ def growth(library: Library, *, steps: int, method: str, seed: int) -> tuple[lis
 
     Times are processor seconds of grouping alone, from vectors in memory to groups.
     """
-    labelled = labelled_faces(library, embeddings=False)
+    labelled = labelled_photos(library)
     _, faces, known = read_face_set(library)
     photo = faces.photo
     grouped = partial(

@@ -13,7 +13,7 @@ from pipeline import group
 from pipeline.cli import main
 from pipeline.correct import correct, review
 from pipeline.evaluate_corrections import corrections
-from pipeline.group import group_library, is_current
+from pipeline.group import is_current
 from pipeline.stats import ask, stats
 from tests.grown_library import (
     GrownLibrary,
@@ -41,9 +41,9 @@ def grown(tmp_path: Path) -> GrownLibrary:
 def test_the_first_faces_come_to_a_library_that_was_grouped_without_any(tmp_path: Path) -> None:
     made = GrownLibrary(tmp_path / "library")
     made.add([])
-    assert group_library(made.library, method="default", seed=0).people == 0
+    assert regroup(made).people == 0
     made.add(*[[i % 6] for i in range(60)])
-    assert group_library(made.library, method="default", seed=0).people == 6
+    assert regroup(made).people == 6
 
 
 def test_a_library_too_large_to_be_grouped_in_memory_keeps_corrections_too(
