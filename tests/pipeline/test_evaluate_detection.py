@@ -66,6 +66,6 @@ def test_finds_failures_and_pictures_are_reported(
 def test_a_photo_that_is_not_there_is_named(
     boxes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate_detection, "_albumen", lambda: lambda pixels: None)
+    monkeypatch.setattr(evaluate_detection, "albumen_detector", lambda: lambda pixels: None)
     with pytest.raises(UsageError, match=r"b\.jpg can't be read"):
         detection(str(tmp_path), boxes, Workplace(str(tmp_path), ""), reference=False)
