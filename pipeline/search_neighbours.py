@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from transforms.cells import plan_cells, sample_size
 from transforms.compact_vectors import learn_compact_form
 from transforms.neighbours import NeighbourGraph, neighbour_graph
-from transforms.probe_search import Cells
 from transforms.vector_file import VectorFile
+
+if TYPE_CHECKING:
+    from transforms.probe_search import Cells
 
 # All pairs of this many faces take some minutes; cells lose a few neighbours in a hundred.
 EXACT_FACES = 200_000
@@ -85,6 +88,8 @@ def search_neighbours(
 
 def cells_to_probe(vectors: VectorFile, *, seed: int) -> Cells:
     """Cells in which a few faces look for their neighbours among all."""
+    from transforms.probe_search import Cells  # torch, numba: not where nothing is to be done
+
     size = sample_size(len(vectors), most=_PROBED, probes=1)
     rows = np.unique(np.linspace(0, len(vectors) - 1, size).astype(np.int64))
     centres = plan_cells(vectors.take(rows), faces=len(vectors), most=_PROBED, probes=1, seed=seed)
