@@ -71,7 +71,7 @@ def test_a_gallery_names_known_people_and_a_library_finds_them(archive: Path, wo
     (face,) = facts["faces"]  # type: ignore
     assert face["people"][0]["confidence"] > 0.5
     assert face["faces"][0]["path"] == "hopper/hopper-2.jpg"
-    assert face["faces"][0]["similarity"] == pytest.approx(1, abs=1e-3)
+    assert face["faces"][0]["similarity"] == pytest.approx(1, abs=0.1), "1 minus its bias towards strangers"
     assert all(f["path"].startswith(("hopper/", "together")) for f in face["faces"])
 
 
