@@ -28,6 +28,13 @@ def bench() -> None:
 @click.option("--count", type=click.IntRange(3), default=24, show_default=True, help="Photos of each folder.")
 @click.option("--turns", type=click.IntRange(1), default=3, show_default=True, help="Runs of each loop.")
 @click.option(
+    "--passes", type=click.IntRange(1), default=4, show_default=True,
+    help="How often Albumen goes through the photos in a run, so that its start doesn't weigh.",
+)  # fmt: skip
+@click.option(
+    "--stages-only", is_flag=True, help="Only each of Albumen's stages by itself, without the loops."
+)
+@click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"]),
     default="auto",
@@ -47,16 +54,13 @@ def bench() -> None:
 )  # fmt: skip
 @output_options
 @reported
-def bench_index(folders, count, turns, precision, workers, boxes, pairs, as_json, quiet) -> None:
+def bench_index(folders, as_json, quiet, **how) -> None:
     """Speed of indexing the photos in FOLDERS, beside facenet-pytorch's own loop.
 
     The loop runs as its README shows it, on full photos and on photos reduced to 1280 pixels, in
     turns with Albumen, on one core and on all. --boxes and --pairs show what speed must not cost.
     """
-    result = commands.bench_index(
-        folders, count=count, turns=turns, precision=precision, workers=workers, boxes=boxes, pairs=pairs
-    )
-    print_result(result, as_json, quiet)
+    print_result(commands.bench_index(folders, **how), as_json, quiet)
 
 
 @bench.command("camera")

@@ -208,14 +208,14 @@ def evaluate_grouping(library: str, *, out: str | None, distractors: tuple[int, 
 
 
 def bench_index(
-    folders: Sequence[str], *, count: int, turns: int, precision: str, workers: int,
-    boxes: tuple[str, str] | None, pairs: tuple[str, str] | None,
+    folders: Sequence[str], *, boxes: tuple[str, str] | None, pairs: tuple[str, str] | None, precision: str,
+    **how,
 ) -> Result:  # fmt: skip
     """Speed beside facenet-pytorch's own loop, and what it must not cost."""
     from pipeline.bench_index import bench
     from pipeline.bench_quality import detection_quality, verification_quality
 
-    lines, data = bench(folders, count=count, turns=turns, precision=precision, workers=workers)
+    lines, data = bench(folders, precision=precision, **how)
     for name, measure, given in (
         ("detection", detection_quality, boxes), ("verification", verification_quality, pairs)
     ):  # fmt: skip

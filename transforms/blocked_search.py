@@ -4,6 +4,9 @@ A block of similarities is a matrix product, in bfloat16 where the processor mul
 (three times as fast here), else in float32. Compiled code picks what reaches a least similarity out of
 it; each face keeps its k best, and their similarities are computed again in float32. Which faces these
 are doesn't depend on threads or order: of equals the first by number is kept.
+
+A similarity is a cosine, or, where faces have biases (`models.calibration.Cohort`), the cosine minus half
+of both: two more numbers a face make that a product too, so that neighbours are ranked by it.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ import numpy as np
 import torch
 
 _ROWS, _COLUMNS = 1024, 4096
+# Matrix units take so many numbers of a vector at a time.
+_STEP = 32
 _RUN = 64
 
 
@@ -47,10 +52,49 @@ _BFLOAT16 = Format(torch.bfloat16, torch.int16, 16, 0.006)
 _FLOAT32 = Format(torch.float32, torch.int32, 0, 1e-5)
 
 
+@dataclass(frozen=True)
+class Table:
+    """Vectors as they are multiplied: `left(a) @ right(b).T` holds the similarities of rows a and b.
+
+    With biases the numbers of a `vectors` row are followed by 1 and minus half of its bias, which are
+    swapped on the left.
+    """
+
+    rows: torch.Tensor
+    swapped: int | None = None
+
+    @classmethod
+    def of(cls, vectors: np.ndarray, bias: np.ndarray | None, form: Format) -> Table:
+        """Of float32[n, d] unit `vectors` and perhaps float32[n] `bias`."""
+        if bias is None:
+            return cls(torch.from_numpy(vectors).to(form.dtype))
+        count, dimensions = vectors.shape
+        rows = torch.zeros((count, -(-(dimensions + 2) // _STEP) * _STEP), dtype=form.dtype)
+        rows[:, :dimensions] = torch.from_numpy(vectors)
+        rows[:, dimensions] = 1
+        rows[:, dimensions + 1] = torch.from_numpy(bias) * -0.5
+        return cls(rows, dimensions)
+
+    def left(self, which: slice | torch.Tensor) -> torch.Tensor:
+        """Rows for the left side of a product."""
+        rows = self.rows[which]
+        if self.swapped is not None:
+            ends = [self.swapped + 1, self.swapped]
+            rows = rows.clone()
+            rows[:, ends[::-1]] = rows[:, ends]
+        return rows
+
+    def right(self, which: slice | torch.Tensor) -> torch.Tensor:
+        """Rows for the right side."""
+        return self.rows[which]
+
+
 def search(
-    vectors: np.ndarray, k: int, *, least: float, threads: int = 1, bfloat16: bool | None = None
-) -> Directed:
-    """For each of float32[n, d] unit `vectors` the up to `k` others with most similarity ≥ `least`.
+    vectors: np.ndarray, k: int, *, least: float, bias: np.ndarray | None = None, threads: int = 1,
+    bfloat16: bool | None = None,
+) -> Directed:  # fmt: skip
+    """For each of float32[n, d] unit `vectors` the up to `k` others with most similarity ≥ `least`; of
+    cosines, or with `bias` float32[n] minus half of both biases.
 
     `bfloat16` says how candidates are found; by default as the processor does it best. Exact in
     float32; in bfloat16 a neighbour may be missed whose rank is beyond k - 16 and whose similarity is
@@ -58,14 +102,15 @@ def search(
     most, and 50 MB a thread.
     """
     form = product_format(bfloat16)
-    vectors = np.ascontiguousarray(vectors, np.float32)
+    vectors = np.require(vectors, np.float32, ["C", "W"])  # torch warns of what it may not write
     best = Best(len(vectors), min(k, max(len(vectors) - 1, 0)) + form.slack)
     if len(vectors) > 1 and k > 0:
-        table = torch.from_numpy(vectors).to(form.dtype)
+        table = Table.of(vectors, bias, form)
         bar = least - form.margin
         for rows, others, similarity in _in_order(table, form, bar, threads):
             _offer(rows, others, similarity, best.similarity, best.other, best.count)
-    return _final(vectors, best, k, least)
+    face, other = best.pairs()
+    return strongest(face, other, similarities(vectors, bias, face, other), k=k, least=least)
 
 
 def product_format(bfloat16: bool | None = None) -> Format:
@@ -94,9 +139,9 @@ class Best:
         return np.repeat(np.arange(len(self.count), dtype=np.int32), self.count), self.other[inside]
 
 
-def _in_order(table: torch.Tensor, form: Format, bar: float, threads: int) -> Iterator[tuple]:
+def _in_order(table: Table, form: Format, bar: float, threads: int) -> Iterator[tuple]:
     """What each block on or above the diagonal holds at or above `bar`: (rows, others, similarity)."""
-    count = len(table)
+    count = len(table.rows)
     blocks = [
         (row, column)
         for row in range(0, count, _ROWS)
@@ -117,10 +162,10 @@ def _in_order(table: torch.Tensor, form: Format, bar: float, threads: int) -> It
 
 
 def _block(
-    table: torch.Tensor, form: Format, bar: float, row: int, column: int
+    table: Table, form: Format, bar: float, row: int, column: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rows, others, similarity = reaching_pairs(
-        table[row : row + _ROWS], table[column : column + _COLUMNS], form, bar
+        table.left(slice(row, row + _ROWS)), table.right(slice(column, column + _COLUMNS)), form, bar
     )
     rows, others = rows + np.int32(row), others + np.int32(column)
     kept = rows < others
@@ -219,9 +264,18 @@ def _offer_one_way(faces, others, similarity, best_similarity, best_other, count
         count[i] = _push(best_similarity[i], best_other[i], count[i], similarity[pair], others[pair])
 
 
+def similarities(
+    vectors: np.ndarray, bias: np.ndarray | None, left: np.ndarray, right: np.ndarray
+) -> np.ndarray:
+    """float32[m]: the similarity of rows `left` and `right` of float32[n, d] unit vectors, pair by pair."""
+    found = _cosines(vectors, left, right)
+    if bias is not None:
+        found -= (bias[left] + bias[right]) / 2
+    return found
+
+
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def similarities(vectors, left, right):
-    """float32[m]: the cosine of rows `left` and `right` of float32[n, d] unit vectors, pair by pair."""
+def _cosines(vectors, left, right):
     result = np.empty(len(left), np.float32)
     for pair in range(len(left)):
         a, b = vectors[left[pair]], vectors[right[pair]]
@@ -230,11 +284,6 @@ def similarities(vectors, left, right):
             total += a[i] * b[i]
         result[pair] = total
     return result
-
-
-def _final(vectors: np.ndarray, best: Best, k: int, least: float) -> Directed:
-    face, other = best.pairs()
-    return strongest(face, other, similarities(vectors, face, other), k=k, least=least)
 
 
 def strongest(
