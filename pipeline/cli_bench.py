@@ -168,11 +168,14 @@ def bench_group(faces, family, out, work, method, as_json, quiet, **search) -> N
 @click.option(
     "--work", type=click.Path(exists=True, file_okay=False), help="Where the library lies otherwise."
 )
+@click.option(
+    "--out", type=click.Path(file_okay=False), default="docs", show_default=True, help="For the page."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same faces.")
 @search_options
 @output_options
 @reported
-def bench_growth(faces, steps, add, folder, work, as_json, quiet, **search) -> None:
+def bench_growth(faces, steps, add, folder, work, out, as_json, quiet, **search) -> None:
     """Time and people of a synthetic library that grows, beside one grouping of all of it."""
     from pipeline.bench_growth import bench as measure
 
@@ -180,7 +183,7 @@ def bench_growth(faces, steps, add, folder, work, as_json, quiet, **search) -> N
     if add is not None:
         shares, count = [1 / (1 + add), add / (1 + add)], round(faces * (1 + add))
     found = measure(
-        count, shares=shares, folder=folder, work=work, settings=search_settings(search),
+        count, shares=shares, folder=folder, work=work, settings=search_settings(search), out=out,
         show=lambda line: None if quiet else click.echo(line),
     )  # fmt: skip
     print_result(commands.Result(*found), as_json, quiet)

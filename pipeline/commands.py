@@ -176,23 +176,6 @@ def stats(library: str, *, ask: bool, count: int) -> Result:
     return Result(*(job.ask(opened, count=count) if ask else job.stats(opened)))
 
 
-def evaluate_corrections(
-    library: str, *, count: int, method: str, seed: int, plot: str | None, held_out: bool
-) -> Result:
-    """What answers are worth."""
-    from pipeline.evaluate_corrections import corrections
-
-    opened = Library.open(library)
-    return Result(*corrections(opened, count=count, method=method, seed=seed, plot=plot, held_out=held_out))
-
-
-def evaluate_growth(library: str, *, steps: int, method: str, seed: int) -> Result:
-    """Increments against one grouping of all."""
-    from pipeline.evaluate_growth import growth
-
-    return Result(*growth(Library.open(library), steps=steps, method=method, seed=seed))
-
-
 def calibrate(library: str, out: str) -> Result:
     """Learns an embedder's calibration."""
     from pipeline.calibrate import calibrate as learn
