@@ -191,20 +191,22 @@ def reaching_pairs(
 @numba.njit(cache=True, nogil=True)
 def _reaching(bits, least, positions):
     """Writes the flat positions of all elements of int[n, m] `bits` that reach `least`; returns how many."""
-    found = 0
-    columns = bits.shape[1]
-    for i in range(bits.shape[0]):
-        row = bits[i]
-        for start in range(0, columns, _RUN):
-            end = min(start + _RUN, columns)
-            top = row[start]
-            for j in range(start + 1, end):
-                top = max(top, row[j])
-            if top >= least:
-                for j in range(start, end):
-                    if row[j] >= least:
-                        positions[found] = i * columns + j
-                        found += 1
+    found, flat = 0, bits.reshape(-1)
+    whole = len(flat) - len(flat) % _RUN
+    for start in range(0, whole, _RUN):
+        # So many at a time, known to the compiler, are a few instructions; hardly any run has a hit.
+        run, hit = flat[start : start + _RUN], np.int16(0)
+        for j in range(_RUN):
+            hit |= np.int16(run[j] >= least)
+        if hit:
+            for j in range(_RUN):
+                if run[j] >= least:
+                    positions[found] = start + j
+                    found += 1
+    for j in range(whole, len(flat)):
+        if flat[j] >= least:
+            positions[found] = j
+            found += 1
     return found
 
 
