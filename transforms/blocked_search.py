@@ -104,16 +104,16 @@ def search(
     form = product_format(bfloat16)
     vectors = np.require(vectors, np.float32, ["C", "W"])  # torch warns of what it may not write
     count = len(vectors)
-    best = Best(count, min(k, max(count - 1, 0)) + form.slack, form.keys)
+    best = Best(count, min(k, max(count - 1, 0)), form, least)
     if count > 1 and k > 0:
         table = Table.of(vectors, bias, form)
-        bar = least - form.margin
+        numbers = np.arange(count, dtype=np.int32)
 
         def judge(row: int) -> None:
-            left = table.left(slice(row, row + _ROWS))
+            mine, left = numbers[row : row + _ROWS], table.left(slice(row, row + _ROWS))
             for column in range(0, count, _COLUMNS):
-                block = _ordered(torch.mm(left, table.right(slice(column, column + _COLUMNS)).T), form, bar)
-                _keep_best(block, row, column, _key(bar, form), best.worth, best.other, best.count)
+                others = slice(column, column + _COLUMNS)
+                best.take(torch.mm(left, table.right(others).T), mine, mine, numbers[others])
 
         if threads == 1:
             for row in range(0, count, _ROWS):
@@ -135,65 +135,46 @@ def product_format(bfloat16: bool | None = None) -> Format:
 
 
 class Best:
-    """For each face a heap of its best neighbours so far, the worst of them on top; `worth` are similarities,
-    or numbers in their order."""
+    """For each face a heap of its `k` best neighbours so far and some more, the worst of them on top.
 
-    def __init__(self, faces: int, capacity: int, kind: type[np.number] = np.float32) -> None:
-        self.worth = np.empty((faces, max(capacity, 1)), kind)
-        self.other = np.empty((faces, max(capacity, 1)), np.int32)
-        self.count = np.zeros(faces, np.int32)
+    Similarities are kept as the bits of their format, as whole numbers, of which several can be compared
+    at a time and which are in the same order.
+    """
 
-    def offer(self, faces: np.ndarray, others: np.ndarray, similarity: np.ndarray) -> None:
-        """Offers the faces int[m] their neighbours int[m]."""
-        _offer(faces, others, similarity, self.worth, self.other, self.count)
+    def __init__(self, faces: int, k: int, form: Format, least: float) -> None:
+        capacity = max(k + form.slack, 1)
+        self._form, self._negative = form, least - form.margin <= 0
+        self._keys = np.empty((faces, capacity), form.keys)
+        self._others = np.empty((faces, capacity), np.int32)
+        self._count = np.zeros(faces, np.int32)
+        self._least = self._ordered(torch.tensor([[least - form.margin]]).to(form.dtype))[0, 0]
+
+    def take(self, block: torch.Tensor, heaps: np.ndarray, faces: np.ndarray, others: np.ndarray) -> None:
+        """Offers the faces int[n], whose heaps are int[n] `heaps`, the others int32[m]: `block` [n, m] holds
+        their similarities. Nobody is offered themselves. Threads may share a `Best`, but not a heap."""
+        _keep_best(
+            self._ordered(block), self._least, heaps, faces, others, self._keys, self._others, self._count
+        )
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """(int32[m] faces, int32[m] their neighbours), faces in order."""
-        inside = np.arange(self.other.shape[1]) < self.count[:, None]
-        return np.repeat(np.arange(len(self.count), dtype=np.int32), self.count), self.other[inside]
+        """(int32[m] whose heap, int32[m] the neighbours in it), heap by heap."""
+        inside = np.arange(self._others.shape[1]) < self._count[:, None]
+        return np.repeat(np.arange(len(self._count), dtype=np.int32), self._count), self._others[inside]
 
-
-def _ordered(block: torch.Tensor, form: Format, bar: float) -> np.ndarray:
-    """The bits of similarities as whole numbers, of which several can be compared at a time, and which are
-    in the same order: those of negative ones are not of themselves, but matter only for a `bar` below 0."""
-    bits = block.view(form.bits).numpy()
-    return bits if bar > 0 else np.where(bits < 0, bits ^ np.iinfo(bits.dtype).max, bits)
-
-
-def _key(similarity: float, form: Format) -> np.integer:
-    """The whole number that stands for a similarity."""
-    bits = _ordered(torch.tensor([[similarity]]).to(form.dtype), form, similarity)
-    return bits[0, 0]
-
-
-def reaching_pairs(
-    left: torch.Tensor, right: torch.Tensor, form: Format, bar: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which rows of `left` and of `right` have a product of `bar` and more: int32[m] each, float32[m]."""
-    block = torch.mm(left, right.T)
-    bits = _ordered(block, form, bar)
-    positions = np.empty(bits.size, np.int32)
-    positions = positions[: _reaching(bits, _key(bar, form), positions)].copy()
-    similarity = block.reshape(-1)[torch.from_numpy(positions)].float().numpy()
-    return positions // bits.shape[1], positions % bits.shape[1], similarity
+    def _ordered(self, block: torch.Tensor) -> np.ndarray:
+        bits = block.view(self._form.bits).numpy()
+        # Those of negative numbers run the other way, which matters only where such are wanted.
+        return np.where(bits < 0, bits ^ np.iinfo(bits.dtype).max, bits) if self._negative else bits
 
 
 @numba.njit(cache=True, nogil=True)
-def _after(key, least):
-    """The number after `key`, of the same kind, `least` at least."""
-    return max(least, type(least)(key + 1))
-
-
-@numba.njit(cache=True, nogil=True)
-def _keep_best(bits, first_row, first_column, least, keys, others, count):
-    """Offers the faces of each row of int[n, m] `bits`, ascending, to that row's heap, from `least` on."""
-    capacity = others.shape[1]
+def _keep_best(bits, least, heaps, faces, others, keys, held_others, count):
+    capacity = held_others.shape[1]
     columns = bits.shape[1]
     for i in range(bits.shape[0]):
-        face = first_row + i
-        held = count[face]
-        # Of equals the first is there already.
-        bar = least if held < capacity else _after(keys[face, 0], least)
+        heap = heaps[i]
+        held = count[heap]
+        bar = least if held < capacity else keys[heap, 0]
         for start in range(0, columns, _RUN):
             if start + _RUN <= columns:
                 # So many at a time, known to the compiler, are a few instructions; hardly any run has a hit.
@@ -203,33 +184,11 @@ def _keep_best(bits, first_row, first_column, least, keys, others, count):
                 if not hit:
                     continue
             for j in range(start, min(start + _RUN, columns)):
-                if bits[i, j] >= bar and first_column + j != face:
-                    held = _push(keys[face], others[face], held, bits[i, j], first_column + j)
+                if bits[i, j] >= bar and others[j] != faces[i]:
+                    held = _push(keys[heap], held_others[heap], held, bits[i, j], others[j])
                     if held == capacity:
-                        bar = _after(keys[face, 0], least)
-        count[face] = held
-
-
-@numba.njit(cache=True, nogil=True)
-def _reaching(bits, least, positions):
-    """Writes the flat positions of all elements of int[n, m] `bits` that reach `least`; returns how many."""
-    found, flat = 0, bits.reshape(-1)
-    whole = len(flat) - len(flat) % _RUN
-    for start in range(0, whole, _RUN):
-        # So many at a time, known to the compiler, are a few instructions; hardly any run has a hit.
-        run, hit = flat[start : start + _RUN], np.int16(0)
-        for j in range(_RUN):
-            hit |= np.int16(run[j] >= least)
-        if hit:
-            for j in range(_RUN):
-                if run[j] >= least:
-                    positions[found] = start + j
-                    found += 1
-    for j in range(whole, len(flat)):
-        if flat[j] >= least:
-            positions[found] = j
-            found += 1
-    return found
+                        bar = max(least, keys[heap, 0])
+        count[heap] = held
 
 
 @numba.njit(cache=True, nogil=True)
@@ -269,14 +228,6 @@ def _push(similarities, others, count, similarity, other):
         place = child
     similarities[place], others[place] = similarity, other
     return count
-
-
-@numba.njit(cache=True, nogil=True)
-def _offer(faces, others, similarity, best_similarity, best_other, count):
-    """Offers every pair to its first face."""
-    for pair in range(len(faces)):
-        i = faces[pair]
-        count[i] = _push(best_similarity[i], best_other[i], count[i], similarity[pair], others[pair])
 
 
 def similarities(
