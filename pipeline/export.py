@@ -77,12 +77,10 @@ def export(library: Library, options: ExportOptions) -> ExportSummary:
     }  # fmt: skip
     with Lease(library.path):
         job = _Job(library, options, library.info().roots)
+        grouping = job.grouping()
         folder = job.open_folder()
         try:
-            with (
-                folder,
-                Selected(library, job.selection(), folder=folder.spill, grouping=job.grouping()) as s,
-            ):
+            with folder, Selected(library, job.selection(), folder=folder.spill, grouping=grouping) as s:
                 problems = writers[options.to](folder, s, job)
                 summary = ExportSummary(job.target, options.to, s.faces, len(s.people), s.photos)
         except storage.WriteFailed as error:
@@ -93,7 +91,7 @@ def export(library: Library, options: ExportOptions) -> ExportSummary:
                 "give another folder with --out"
             ) from error
     summary.files, summary.kept, summary.bytes = folder.files, folder.kept, folder.bytes
-    summary.problems, summary.changed = problems, folder.changed
+    summary.problems, summary.changed = [*grouping.left, *problems], folder.changed
     return summary
 
 
@@ -204,7 +202,11 @@ def _write_labelstudio(folder: ExportFolder, selected: Selected, job: _Job) -> l
 
 
 def _write_cvat(folder: ExportFolder, selected: Selected, job: _Job) -> list[tuple[str, str]]:
-    folder.write("annotations.xml", cvat_parts(selected.by_photo(), count=selected.photos))
+    def name(face: SelectedFace) -> str:
+        # Two archives may have photos of one path: in CVAT each is then a folder.
+        return face.path if len(job.roots) == 1 else f"{face.root}/{face.path}"
+
+    folder.write("annotations.xml", cvat_parts(selected.by_photo(), count=selected.photos, name_of=name))
     folder.write("labels.json", [labels_json()])
     return []
 
