@@ -213,10 +213,14 @@ def import_lines(summary) -> list[str]:
 
 def export_lines(summary) -> list[str]:
     """What an export did, for a person."""
+    from transforms.pages import counted
+
     kept = f", {summary.kept:,} were there already" if summary.kept else ""
     lines = [
-        f"{summary.faces:,} faces of {summary.people:,} people in {summary.photos:,} photos: "
-        f"{summary.files:,} files ({summary.bytes / 1e6:.1f} MB) written to {summary.folder}{kept}."
+        f"{counted(summary.faces, 'face', 'faces')} of {counted(summary.people, 'person', 'people')} in "
+        f"{counted(summary.photos, 'photo', 'photos')}: "
+        f"{counted(summary.files, 'file', 'files')} ({summary.bytes / 1e6:.1f} MB) written to "
+        f"{summary.folder}{kept}."
     ]
     if not summary.faces and summary.to == "xmp":
         lines.append("Sidecars are of people with names, and nobody selected has one: albumen correct --help")

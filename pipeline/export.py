@@ -139,13 +139,14 @@ class _Job:
 
     def about(self) -> dict[str, object]:
         """What a file says of itself."""
+        chosen = vars(self.options.selection)
         return {
             "made_by": "Albumen",
             "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "library": self.library.path,
             "revision": self.library.current_revision(),
             "format": self.options.to,
-            "selection": {k: str(v) for k, v in vars(self.options.selection).items() if v},
+            "selection": {k: str(v) for k, v in chosen.items() if v != getattr(Selection(), k)},
         }
 
     def original(self, face: SelectedFace) -> str:

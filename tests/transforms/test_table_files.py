@@ -41,7 +41,7 @@ def test_what_is_missing_or_damaged_is_told(tmp_path: Path) -> None:
 
 
 def test_arrow_holds_no_file_of_pythons(tmp_path: Path) -> None:
-    """One that a thread of Arrow's let go of while Python was ending aborted a third of all short commands."""
+    """One that a thread of Arrow's let go of while Python was ending aborted many a short command."""
     path = str(tmp_path / "table.parquet")
     write_table(path, TABLE)
     with arrow_file(path) as file:
