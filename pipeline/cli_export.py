@@ -219,8 +219,8 @@ def export_lines(summary) -> list[str]:
     lines = [
         f"{counted(summary.faces, 'face', 'faces')} of {counted(summary.people, 'person', 'people')} in "
         f"{counted(summary.photos, 'photo', 'photos')}: "
-        f"{counted(summary.files, 'file', 'files')} ({summary.bytes / 1e6:.1f} MB) written to "
-        f"{summary.folder}{kept}."
+        f"{counted(summary.files, 'file', 'files')} ({summary.bytes / 1e6:.1f} MB) written "
+        f"{'beside the photos' if summary.beside else f'to {summary.folder}'}{kept}."
     ]
     if not summary.faces and summary.to == "xmp":
         lines.append("Sidecars are of people with names, and nobody selected has one: albumen correct --help")

@@ -46,14 +46,16 @@ class ExportOptions:
 
 @dataclass
 class ExportSummary:
-    """What was written. `kept` files were there already as they should be; `problems` (file, reason);
-    `changed` files of the export before that somebody has changed since, and that stay."""
+    """What was written to `folder`, or `beside` the photos. `kept` files were there already as they should
+    be; `problems` (file, reason); `changed` files of the export before that somebody has changed since, and
+    that stay."""
 
     folder: str
     to: str
     faces: int = 0
     people: int = 0
     photos: int = 0
+    beside: bool = False
     files: int = 0
     kept: int = 0
     bytes: int = 0
@@ -82,7 +84,8 @@ def export(library: Library, options: ExportOptions) -> ExportSummary:
         try:
             with folder, Selected(library, job.selection(), folder=folder.spill, grouping=grouping) as s:
                 problems = writers[options.to](folder, s, job)
-                summary = ExportSummary(job.target, options.to, s.faces, len(s.people), s.photos)
+                people = len(s.people)
+                summary = ExportSummary(job.target, options.to, s.faces, people, s.photos, options.beside)
         except storage.WriteFailed as error:
             raise LibraryError(f"{error}; or give another folder with --out") from error
         except duckdb.Error as error:
