@@ -71,6 +71,8 @@ def reported(command: Callable) -> Callable:
     def run(*args, **kwargs):
         try:
             command(*args, **kwargs)
+        except BrokenPipeError:
+            raise  # who reads the output has seen enough, as in `… | head`: click ends in silence
         except commands.WRONG_USE as error:
             _fail(error, _WRONG_USE)
         except commands.FAILURES as error:

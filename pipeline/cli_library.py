@@ -142,18 +142,22 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
 
 def dedupe_lines(summary) -> list[str]:
     """What was found in a crawl, for a person."""
+    from transforms.pages import counted
+
     texts = {
-        "same-person": "identities that are another one's person",
-        "misfiled": "photos under the wrong identity",
-        "mixed": "photos of another person in a mixed identity",
-        "near-copy": "near copies",
-        "exact-copy": "exact copies",
-    }
+        "same-person": ("identity that is another one's person", "identities that are another one's person"),
+        "misfiled": ("photo under the wrong identity", "photos under the wrong identity"),
+        "mixed": (
+            "photo of another person in a mixed identity", "photos of another person in a mixed identity"
+        ),
+        "near-copy": ("near copy", "near copies"),
+        "exact-copy": ("exact copy", "exact copies"),
+    }  # fmt: skip
     lines = [
-        f"{summary.photos:,} photos of {summary.identities:,} identities, "
-        f"{summary.without_face:,} without a face."
+        f"{counted(summary.photos, 'photo', 'photos')} of "
+        f"{counted(summary.identities, 'identity', 'identities')}, {summary.without_face:,} without a face."
     ]
-    lines += [f"{summary.found.get(kind, 0):,} {text}" for kind, text in texts.items()]
+    lines += [counted(summary.found.get(kind, 0), *text) for kind, text in texts.items()]
     if summary.without_thumbnail:
         lines.append(
             f"{summary.without_thumbnail:,} photos may be near copies, but have no thumbnails to compare: "

@@ -42,6 +42,7 @@ from transforms.findings import (
 from transforms.identities import Limits, Verdict, judge
 from transforms.lease import Lease
 from transforms.library import Library
+from transforms.pages import counted
 from transforms.tables import EMBEDDING, FACE_ID, JPEG, matrix
 
 
@@ -145,7 +146,14 @@ def find(
     for pair in verdict.same:
         a, b = crawl.names[pair.identity], crawl.names[pair.other]
         rows.append(
-            FindingRow(SAME_PERSON, pair.score, MERGE, a, b, detail=f"{len(members[pair.identity])} photos")
+            FindingRow(
+                SAME_PERSON,
+                pair.score,
+                MERGE,
+                a,
+                b,
+                detail=counted(len(members[pair.identity]), "photo", "photos"),
+            )
         )
         shown.append((members[pair.identity][:4], members[pair.other][:4]))
     for one in verdict.misfiled:

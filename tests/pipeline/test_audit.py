@@ -77,6 +77,36 @@ def test_another_schema_is_found(made: Exported) -> None:
     assert finding.kind == "schema" and "format" in finding.detail
 
 
+def test_columns_in_another_order_and_of_another_width_are_mended_without_loss(made: Exported) -> None:
+    library = made.library
+    photos, faces, thumbs = library.read_chunk("chunk")
+    assert faces is not None and thumbs is not None
+    place = faces.column_names.index("score")
+    wide = faces.set_column(place, "score", faces["score"].cast(pa.float64())).append_column(
+        "mine", faces["yaw"]
+    )
+    turned = photos.select(photos.column_names[::-1])
+    library.rewrite_chunk("chunk", "chunk2", photos=turned, faces={"test": wide}, thumbs=thumbs)
+    assert kinds(library) == {"schema"}
+    summary = audit(library, fix=True)
+    assert summary.left == [] and summary.again == 0
+    (name,) = library.chunk_names()
+    assert library.read_chunk(name)[0].equals(photos) and library.read_chunk(name)[1].equals(faces)
+
+
+def test_nothing_is_taken_out_while_the_originals_are_away(made: Exported) -> None:
+    path = Path(made.library.file("faces", "test", "chunk.parquet"))
+    path.write_bytes(path.read_bytes()[:200])
+    os.rename(made.archive, made.archive.with_name("away"))
+    summary = audit(made.library, fix=True)
+    assert [f.kind for f in summary.left] == ["damaged file"] and "mount" in summary.lines()[-1]
+    assert made.library.chunk_names() == ["chunk"]
+    os.rename(made.archive.with_name("away"), made.archive)
+    summary = audit(made.library, fix=True)
+    assert summary.left == [] and summary.again == 17
+    assert f"  albumen index {made.archive} {made.library.path}" in summary.lines()
+
+
 def test_groupings_that_are_not_whole_go(made: Exported) -> None:
     library = made.library
     os.makedirs(library.file("people", "r000002"))
