@@ -166,9 +166,7 @@ def _remedy(finding: Finding) -> str:
     if finding.kind == ORIGINAL:
         return f"{finding.detail}{_times(finding)}; albumen index --prune forgets photos that are gone"
     if finding.kind in (DAMAGED, SCHEMA, VECTOR, BROKEN_ROW):
-        return (
-            f"{finding.detail}; its photos must be indexed again: mount the archive's drive, then once more"
-        )
+        return f"{finding.detail}; its photos must be indexed again: mount the archive's drive first"
     return finding.detail
 
 

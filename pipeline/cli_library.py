@@ -27,8 +27,9 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
 
         Looked for are damaged files, tables of another schema, leftovers of interrupted runs, doubled rows,
         vectors that are not of unit length, groupings that are not complete, and originals that are gone.
-        With --fix, photos whose rows can't be trusted are indexed again by the next run; nothing of the
-        archive is touched. Exit code 1 where something is wrong (or left).
+        With --fix leftovers and doubled rows go, and photos whose rows can't be trusted are taken out, for the
+        next run to index them again (only while the archive is there). Nothing of the archive is touched.
+        Exit code 1 where something is wrong (or left).
 
         \b
         albumen audit ~/Photos-albumen --fix && albumen index ~/Photos ~/Photos-albumen
@@ -168,11 +169,14 @@ def dedupe_lines(summary) -> list[str]:
 
 def forget_lines(removed, all_of_it: bool) -> list[str]:
     """What was forgotten, for a person."""
+    from transforms.pages import counted
+
     if all_of_it:
         lines = ["Everything was forgotten. The library folder can be removed."]
     else:
         lines = [
-            f"Forgotten: {removed.faces:,} faces, {removed.photos:,} photos, {removed.people:,} people; "
-            f"{removed.files:,} files written anew. Report and exports were removed: make them again."
+            f"Forgotten: {counted(removed.faces, 'face', 'faces')}, "
+            f"{counted(removed.photos, 'photo', 'photos')}, {counted(removed.people, 'person', 'people')}; "
+            f"{counted(removed.files, 'file', 'files')} written anew. Report and exports were removed: make them again."
         ]
     return lines + [f"Look at this yourself: {name}" for name in removed.left]

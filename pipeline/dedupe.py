@@ -145,16 +145,8 @@ def find(
     shown: list[tuple[list[int], list[int]]] = []
     for pair in verdict.same:
         a, b = crawl.names[pair.identity], crawl.names[pair.other]
-        rows.append(
-            FindingRow(
-                SAME_PERSON,
-                pair.score,
-                MERGE,
-                a,
-                b,
-                detail=counted(len(members[pair.identity]), "photo", "photos"),
-            )
-        )
+        size = counted(len(members[pair.identity]), "photo", "photos")
+        rows.append(FindingRow(SAME_PERSON, pair.score, MERGE, a, b, detail=size))
         shown.append((members[pair.identity][:4], members[pair.other][:4]))
     for one in verdict.misfiled:
         rows.append(_misfiled(photos, crawl.names, one))

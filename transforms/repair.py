@@ -35,7 +35,7 @@ def repair_tables(library: Library, findings: Sequence[Finding], *, run: str, ca
 def _recast(library: Library, name: str, new: str) -> bool:
     """Gives a chunk's tables their schemas where that loses nothing; whether it could."""
     try:
-        photos, faces, thumbs = library.read_chunk(name)
+        photos, _, thumbs = library.read_chunk(name)
         all_faces = library.read_all_faces(name)
         right = {k: _as(t, faces_schema(_size(t))) for k, t in all_faces.items()}
         library.rewrite_chunk(
