@@ -27,9 +27,9 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
 
         Looked for are damaged files, tables of another schema, leftovers of interrupted runs, doubled rows,
         vectors that are not of unit length, groupings that are not complete, and originals that are gone.
-        With --fix leftovers and doubled rows go, and photos whose rows can't be trusted are taken out, for the
-        next run to index them again (only while the archive is there). Nothing of the archive is touched.
-        Exit code 1 where something is wrong (or left).
+        With --fix leftovers and doubled rows go, and photos whose rows can't be trusted are taken out, so
+        that the next run indexes them again (only while the archive is there). Nothing of the archive is
+        touched. Exit code 1 where something is wrong (or left).
 
         \b
         albumen audit ~/Photos-albumen --fix && albumen index ~/Photos ~/Photos-albumen
@@ -177,6 +177,7 @@ def forget_lines(removed, all_of_it: bool) -> list[str]:
         lines = [
             f"Forgotten: {counted(removed.faces, 'face', 'faces')}, "
             f"{counted(removed.photos, 'photo', 'photos')}, {counted(removed.people, 'person', 'people')}; "
-            f"{counted(removed.files, 'file', 'files')} written anew. Report and exports were removed: make them again."
+            f"{counted(removed.files, 'file', 'files')} written anew. Report and exports were removed: "
+            "make them again."
         ]
     return lines + [f"Look at this yourself: {name}" for name in removed.left]
