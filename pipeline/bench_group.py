@@ -113,11 +113,11 @@ def _group(folder: str, method: str, settings: SearchSettings) -> dict:
     person = np.load(storage.join(folder, "person.npy"))
     observed: dict[str, float] = {}
 
-    def observe(vectors: VectorFile, graph: NeighbourGraph) -> None:
+    def observe(vectors: VectorFile, bias: np.ndarray, graph: NeighbourGraph) -> None:
         started = time.monotonic()
         # Faces above the level at which they attach: all that the graph was asked for.
         least = float(np.min(graph.similarity)) if len(graph.similarity) else 1.0
-        observed["recall"] = neighbour_recall(vectors, graph, person, least=least)
+        observed["recall"] = neighbour_recall(vectors, bias, graph, person, least=least)
         observed["seconds"] = time.monotonic() - started
 
     library = Library.open(storage.join(folder, "library"))
@@ -142,8 +142,9 @@ def _group(folder: str, method: str, settings: SearchSettings) -> dict:
 
 
 def neighbour_recall(
-    vectors: VectorFile, graph: NeighbourGraph, person: np.ndarray, *, least: float, seed: int = 0
-) -> float:
+    vectors: VectorFile, bias: np.ndarray, graph: NeighbourGraph, person: np.ndarray, *, least: float,
+    seed: int = 0,
+) -> float:  # fmt: skip
     """Of the nearest 80 others at or above `least` that show the same person, the share that the graph
     joins to the face, over a sample of faces; found anew by comparing the sample with all faces."""
     from transforms.blocked_search import strongest
@@ -153,7 +154,7 @@ def neighbour_recall(
     table = vectors.take(queries)
     query, other, similarity = [], [], []
     for start, stop in vectors.slices():
-        scores = vectors.read(start, stop) @ table.T
+        scores = vectors.read(start, stop) @ table.T - (bias[start:stop, None] + bias[queries]) / 2
         row, column = np.nonzero(scores >= least)
         query.append(queries[column].astype(np.int32))
         other.append((row + start).astype(np.int32))

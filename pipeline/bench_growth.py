@@ -5,6 +5,7 @@ Every step is what ``albumen group`` does when photos have come, in a process of
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,12 +31,12 @@ _ALL, _GROWING, _TRUTH = "all", "library", "truth.npy"
 
 def bench(
     faces: int, *, shares: list[float], folder: str | None, work: str | None, settings: SearchSettings,
-    show: Callable[[str], None] = lambda line: None,
+    out: str, show: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[str], dict[str, object]]:  # fmt: skip
     """Groups a library of `faces` synthetic faces whose photos come in parts, of the given `shares`.
 
     `folder` keeps the synthetic faces for another time; without one they lie in `work` until the end.
-    `show` gets a line for each step as soon as it is known.
+    A page about it is written into `out`. `show` gets a line for each step as soon as it is known.
     """
     place: AbstractContextManager[str]
     place = nullcontext(folder) if folder else tempfile.TemporaryDirectory(prefix="albumen-bench-", dir=work)
@@ -57,7 +58,31 @@ def bench(
         f"In {len(shares)} steps {seconds:.0f} s of processor time, {ratio:.2f} times that of all at once; "
         f"BCubed F {steps[-1]['bcubed_f']:.4f}, {points:+.2f} points."
     ]
-    return lines, {"steps": steps, "once": once, "cost": ratio, "points": points}
+    facts = {"steps": steps, "once": once, "cost": ratio, "points": points}
+    path = storage.join(out, f"growth-{steps[-1]['faces']}-in-{len(shares)}")
+    storage.write_bytes(path + ".json", (json.dumps(facts, indent=1) + "\n").encode())
+    storage.write_bytes(path + ".md", _page(steps, once, lines[0]).encode())
+    return [*lines, f"written to {path}.md and .json"], facts
+
+
+def _page(steps: list[dict], once: dict, summary: str) -> str:
+    lines = [
+        f"# A library of {once['faces']:,} synthetic faces that grows",
+        "",
+        "`albumen bench growth`: each line is what `albumen group` does when photos have come, in a process "
+        f"of its own, with {once['threads']} threads; the last is one grouping of everything. {summary}",
+        "",
+        "| faces | kind of grouping | faces grouped anew | seconds | processor seconds | own memory MB "
+        "| people | BCubed F (precision) |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for step in [*steps, {**once, "kind": "at once"}]:
+        lines.append(
+            f"| {step['faces']:,} | {step['kind']} | {step['regrouped']:,} | {step['seconds']:.0f} "
+            f"| {step['processor_seconds']:.0f} | {step['own_mb']:,} | {step['people']:,} "
+            f"| {step['bcubed_f']:.4f} ({step['bcubed_precision']:.4f}) |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def _write(folder: str, faces: int, shares: list[float], seed: int) -> dict:

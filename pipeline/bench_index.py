@@ -1,7 +1,8 @@
 """``albumen bench index``: how fast, beside the loop that people write today, on the same photos.
 
 Contenders (`pipeline.contenders`) run in turns, so that a machine whose speed wanders favours none of
-them, and are compared turn by turn; the median of the turns counts.
+them, and are compared turn by turn; the median of the turns counts. On more than one core each has a
+process that goes through all photos by itself: no core waits for another, whatever the photos hold.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 
-from pipeline.contenders import ALBUMEN, CONTENDERS, REDUCED, REFERENCE
+from pipeline.contenders import ALBUMEN, CONTENDERS, REDUCED, REFERENCE, STAGES
 from pipeline.options import UsageError
-from pipeline.stages import Stages, measure_stages
+from pipeline.stages import Stages
 from transforms.file_kinds import kind_by_name
 
 _PACKAGES = Path(__file__).resolve().parent.parent
@@ -26,7 +27,7 @@ _PACKAGES = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Turn:
-    """One contender, once, on so many processes with a core each."""
+    """One contender, once, on so many processes with a core each: what all of them did together."""
 
     contender: str
     photos: int
@@ -34,26 +35,45 @@ class Turn:
     seconds: float
     peak_mb: float
 
+    @property
+    def rate(self) -> float:
+        """Photos a second."""
+        return self.photos / self.seconds
+
+
+# By number of cores: of each turn every contender's.
+Rounds = dict[int, list[dict[str, Turn]]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is measured: `photos`, `turns` times, by Albumen `passes` times in each turn."""
+
+    photos: Sequence[str]
+    turns: int
+    passes: int
+    precision: str
+
 
 def bench(
-    folders: Sequence[str], *, count: int, turns: int, precision: str, workers: int
-) -> tuple[list[str], dict[str, object]]:
+    folders: Sequence[str], *, count: int, turns: int, passes: int, precision: str, workers: int,
+    stages_only: bool = False,
+) -> tuple[list[str], dict[str, object]]:  # fmt: skip
     """Runs every set on one core and on `workers`: (lines to read, the same as data)."""
     lines: list[str] = []
     data: dict[str, object] = {}
     for folder in folders:
-        paths = photos_of(folder, count)
-        stages = measure_stages(paths, precision=precision)
-        by_cores = {}
-        for cores in sorted({1, workers}):
-            rounds = [
-                {name: run(name, paths, cores=cores, precision=precision) for name in CONTENDERS}
-                for _ in range(turns)
-            ]
-            by_cores[cores] = rounds
+        task = Task(photos_of(folder, count), turns, passes, precision)
+        stages = {cores: measure_stages(task, cores=cores) for cores in sorted({1, workers})}
+        rounds: Rounds = {}
+        if not stages_only:
+            for cores in stages:
+                rounds[cores] = [
+                    {name: run(name, task, cores=cores) for name in CONTENDERS} for _ in range(turns)
+                ]
         name = Path(folder).name
-        lines += _lines(name, by_cores, stages)
-        data[name] = _facts(by_cores, stages)
+        lines += [f"{name}:", *_speed_lines(rounds), *_stage_lines(stages, rounds)]
+        data[name] = _facts(rounds, stages)
     return lines, data
 
 
@@ -68,24 +88,9 @@ def photos_of(folder: str, count: int) -> list[str]:
     return list(islice(found[::step], count))
 
 
-def run(contender: str, paths: Sequence[str], *, cores: int, precision: str) -> Turn:
-    """One turn: the photos dealt out to `cores` processes that start together."""
-    hands = [list(paths[n::cores]) for n in range(cores)]
-    processes = [_start(contender, hand, n, precision) for n, hand in enumerate(hands)]
-    try:
-        for process in processes:
-            assert process.stdout is not None
-            if process.stdout.readline().strip() != "ready":
-                raise RuntimeError(f"{contender} could not start: {_errors(process)}")
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        measured = [json.loads(process.communicate()[0]) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+def run(contender: str, task: Task, *, cores: int) -> Turn:
+    """One turn of one contender."""
+    measured = _measured(contender, task, cores=cores)
     return Turn(
         contender,
         sum(m["photos"] for m in measured),
@@ -95,9 +100,35 @@ def run(contender: str, paths: Sequence[str], *, cores: int, precision: str) -> 
     )
 
 
-def _start(contender: str, paths: Sequence[str], core: int, precision: str) -> subprocess.Popen[str]:
+def measure_stages(task: Task, *, cores: int) -> Stages:
+    """Each stage by itself, on so many cores at a time: medians over turns of the slowest core."""
+    turns = [_measured(STAGES, task, cores=cores) for _ in range(task.turns)]
+    names = turns[0][0]["milliseconds"]
+    return Stages({n: median(max(m["milliseconds"][n] for m in turn) for turn in turns) for n in names})
+
+
+def _measured(contender: str, task: Task, *, cores: int) -> list[dict]:
+    """What each of `cores` processes that start together says."""
+    processes = [_start(contender, task, n) for n in range(cores)]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            if process.stdout.readline().strip() != "ready":
+                raise RuntimeError(f"{contender} could not start: {_errors(process)}")
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        return [json.loads(process.communicate()[0]) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def _start(contender: str, task: Task, core: int) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.contenders", contender, precision],
+        [sys.executable, "-m", "pipeline.contenders", contender, task.precision, str(task.passes)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=_PACKAGES,
         env=dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=os.pathsep.join(filter(None, sys.path))),
     )  # fmt: skip
@@ -105,7 +136,7 @@ def _start(contender: str, paths: Sequence[str], core: int, precision: str) -> s
         available = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(process.pid, {available[core % len(available)]})
     assert process.stdin is not None
-    process.stdin.write(json.dumps([os.path.abspath(p) for p in paths]) + "\n")
+    process.stdin.write(json.dumps([os.path.abspath(p) for p in task.photos]) + "\n")
     process.stdin.flush()
     return process
 
@@ -117,54 +148,64 @@ def _errors(process: subprocess.Popen[str]) -> str:
 
 def ratio(rounds: Sequence[dict[str, Turn]], slow: str, fast: str) -> float:
     """How many times faster, the median over turns that ran side by side."""
-    return median(turn[slow].seconds / turn[fast].seconds for turn in rounds)
+    return median(turn[fast].rate / turn[slow].rate for turn in rounds)
 
 
-def _lines(name: str, by_cores: dict[int, list[dict[str, Turn]]], stages: Stages) -> list[str]:
-    lines = [f"{name}:"]
-    for cores, rounds in by_cores.items():
-        where = f"  {cores} core{'s' if cores > 1 else ''}"
-        for contender in CONTENDERS:
-            turns = [turn[contender] for turn in rounds]
-            seconds = median(t.seconds for t in turns)
-            photos, faces = turns[0].photos, turns[0].faces
-            lines.append(
-                f"{where}  {contender:<10} {photos / seconds:8.2f} photos/s {faces / seconds:8.1f} faces/s  "
-                f"{faces} faces  {max(t.peak_mb for t in turns):.0f} MB a process at the peak"
-            )
-        lines.append(
-            f"{where}  albumen is {ratio(rounds, REFERENCE, ALBUMEN):.1f} × the reference, "
-            f"{ratio(rounds, REDUCED, ALBUMEN):.1f} × the reference on reduced photos"
-        )
-    cores = max(by_cores)
-    if cores > 1:
-        lines.append(
-            f"  {cores} workers are {_scaling(by_cores, ALBUMEN):.2f} × one; "
-            f"of the reference {_scaling(by_cores, REFERENCE):.2f} ×"
-        )
-    one = median(t[ALBUMEN].seconds / t[ALBUMEN].photos for t in by_cores[1])
-    lines += stages.lines(one)
-    return lines
-
-
-def _scaling(by_cores: dict[int, list[dict[str, Turn]]], contender: str) -> float:
+def scaling(rounds: Rounds, contender: str) -> float:
     """What more processes bring. Cores may share a clock, caches or units: the reference shows how much."""
-    most = max(by_cores)
     return median(
-        one[contender].seconds / all_[contender].seconds
-        for one, all_ in zip(by_cores[1], by_cores[most], strict=True)
+        all_[contender].rate / one[contender].rate
+        for one, all_ in zip(rounds[1], rounds[max(rounds)], strict=True)
     )
 
 
-def _facts(by_cores: dict[int, list[dict[str, Turn]]], stages: Stages) -> dict[str, object]:
-    return {
+def _speed_lines(rounds: Rounds) -> list[str]:
+    lines = []
+    for cores, turns in rounds.items():
+        where = f"  {cores} core{'s' if cores > 1 else ''}"
+        for contender in CONTENDERS:
+            own = [turn[contender] for turn in turns]
+            rate = median(t.rate for t in own)
+            faces = own[0].faces / own[0].photos
+            lines.append(
+                f"{where}  {contender:<10} {rate:8.2f} photos/s {rate * faces:8.1f} faces/s  "
+                f"{faces:.2f} faces a photo  {max(t.peak_mb for t in own):.0f} MB a process at the peak"
+            )
+        lines.append(
+            f"{where}  albumen is {ratio(turns, REFERENCE, ALBUMEN):.1f} × the reference, "
+            f"{ratio(turns, REDUCED, ALBUMEN):.1f} × the reference on reduced photos"
+        )
+    if len(rounds) > 1:
+        lines.append(
+            f"  {max(rounds)} workers are {scaling(rounds, ALBUMEN):.2f} × one; "
+            f"of the reference {scaling(rounds, REFERENCE):.2f} ×"
+        )
+    return lines
+
+
+def _stage_lines(stages: dict[int, Stages], rounds: Rounds) -> list[str]:
+    lines = []
+    for cores, measured in stages.items():
+        lines.append(f"  stages by themselves, ms a photo, {cores} at a time: {measured}")
+        line = f"  floor (decode, networks of detect, embed) {measured.floor:.2f} ms a photo"
+        if cores in rounds:
+            whole = median(1000 * cores / turn[ALBUMEN].rate for turn in rounds[cores])
+            line += f"; the whole run {whole:.2f}: {whole / measured.floor - 1:.0%} above it"
+        lines.append(line)
+    return lines
+
+
+def _facts(rounds: Rounds, stages: dict[int, Stages]) -> dict[str, object]:
+    facts: dict[str, object] = {
         "turns": {
-            str(cores): [{name: vars(turn) for name, turn in r.items()} for r in rounds]
-            for cores, rounds in by_cores.items()
+            str(cores): [{name: vars(turn) for name, turn in r.items()} for r in turns]
+            for cores, turns in rounds.items()
         },
-        "ratio_to_reference": {str(c): ratio(r, REFERENCE, ALBUMEN) for c, r in by_cores.items()},
-        "ratio_to_reduced": {str(c): ratio(r, REDUCED, ALBUMEN) for c, r in by_cores.items()},
-        "scaling": {name: _scaling(by_cores, name) for name in (ALBUMEN, REFERENCE)},
-        "stage_ms_per_photo": stages.milliseconds,
-        "floor_ms_per_photo": stages.floor,
+        "ratio_to_reference": {str(c): ratio(r, REFERENCE, ALBUMEN) for c, r in rounds.items()},
+        "ratio_to_reduced": {str(c): ratio(r, REDUCED, ALBUMEN) for c, r in rounds.items()},
+        "stage_ms_per_photo": {str(c): s.milliseconds for c, s in stages.items()},
+        "floor_ms_per_photo": {str(c): s.floor for c, s in stages.items()},
     }
+    if rounds:
+        facts["scaling"] = {name: scaling(rounds, name) for name in CONTENDERS}
+    return facts

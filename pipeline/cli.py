@@ -17,8 +17,6 @@ from pipeline.cli_bench import bench
 from pipeline.cli_evaluate import evaluate
 from pipeline.cli_people import (
     correct_group,
-    evaluate_corrections_command,
-    growth_command,
     migrate_command,
     stats_command,
 )
@@ -253,8 +251,6 @@ cli_export.register(main, _reported, _output_options, _print)
 cli_library.register(main, _reported, _output_options, _print)
 main.add_command(migrate_command(_reported, _output_options, _print))
 main.add_command(evaluate)
-evaluate.add_command(growth_command(_reported, _output_options, _print))
-evaluate.add_command(evaluate_corrections_command(_reported, _output_options, _print))
 main.add_command(bench)
 
 

@@ -35,6 +35,13 @@ def bench() -> None:
 @click.option("--count", type=click.IntRange(3), default=24, show_default=True, help="Photos of each folder.")
 @click.option("--turns", type=click.IntRange(1), default=3, show_default=True, help="Runs of each loop.")
 @click.option(
+    "--passes", type=click.IntRange(1), default=4, show_default=True,
+    help="How often Albumen goes through the photos in a run, so that its start doesn't weigh.",
+)  # fmt: skip
+@click.option(
+    "--stages-only", is_flag=True, help="Only each of Albumen's stages by itself, without the loops."
+)
+@click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"]),
     default="auto",
@@ -54,16 +61,13 @@ def bench() -> None:
 )  # fmt: skip
 @output_options
 @reported
-def bench_index(folders, count, turns, precision, workers, boxes, pairs, as_json, quiet) -> None:
+def bench_index(folders, as_json, quiet, **how) -> None:
     """Speed of indexing the photos in FOLDERS, beside facenet-pytorch's own loop.
 
     The loop runs as its README shows it, on full photos and on photos reduced to 1280 pixels, in
     turns with Albumen, on one core and on all. --boxes and --pairs show what speed must not cost.
     """
-    result = commands.bench_index(
-        folders, count=count, turns=turns, precision=precision, workers=workers, boxes=boxes, pairs=pairs
-    )
-    print_result(result, as_json, quiet)
+    print_result(commands.bench_index(folders, **how), as_json, quiet)
 
 
 @bench.command("camera")
@@ -186,11 +190,14 @@ def bench_group(faces, family, out, work, method, as_json, quiet, **search) -> N
     type=click.Path(exists=True, file_okay=False),
     help="Where the library lies meanwhile. Default: a temporary folder.",
 )
+@click.option(
+    "--out", type=click.Path(file_okay=False), default="docs", show_default=True, help="For the page."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same faces.")
 @search_options
 @output_options
 @reported
-def bench_growth(faces, steps, add, folder, work, as_json, quiet, **search) -> None:
+def bench_growth(faces, steps, add, folder, work, out, as_json, quiet, **search) -> None:
     """Time and people of a synthetic library that grows, beside one grouping of all of it."""
     from pipeline.bench_growth import bench as measure
 
@@ -198,7 +205,7 @@ def bench_growth(faces, steps, add, folder, work, as_json, quiet, **search) -> N
     if add is not None:
         shares, count = [1 / (1 + add), add / (1 + add)], round(faces * (1 + add))
     found = measure(
-        count, shares=shares, folder=folder, work=work, settings=search_settings(search),
+        count, shares=shares, folder=folder, work=work, settings=search_settings(search), out=out,
         show=lambda line: None if quiet else click.echo(line),
     )  # fmt: skip
     print_result(commands.Result(*found), as_json, quiet)

@@ -17,6 +17,7 @@ from pipeline.cli_base import (
     without_beam_notices,
 )
 from pipeline.labelled import Workplace, is_library
+from transforms.library import Library
 
 _page_options = option_set(
     click.option(
@@ -304,3 +305,40 @@ def evaluate_dedupe(library, copies, seed, learn, as_json, quiet) -> None:
 def evaluate_grouping(library, out, distractors, as_json, quiet) -> None:
     """Score every way of grouping on samples of LFW, indexed in LIBRARY, with all settings frozen."""
     print_result(commands.evaluate_grouping(library, out=out, distractors=distractors), as_json, quiet)
+
+
+_method = click.option(
+    "--method", default="default", show_default=True, metavar="NAME", help="As `albumen group` has it."
+)
+
+
+@evaluate.command("growth")
+@library_argument
+@click.option("--steps", type=click.IntRange(1), default=10, show_default=True, help="Parts of the archive.")
+@_method
+@click.option("--seed", type=int, default=0, show_default=True, help="Same library and seed, same parts.")
+@_page_options
+@reported
+def evaluate_growth(library, steps, method, seed, out, embedder, as_json, quiet) -> None:
+    """Group a labelled LIBRARY whose photos come in parts, and all of it at once: scores and cost."""
+    from pipeline.evaluate_growth import growth
+
+    work = _work(out, embedder, quiet)
+    result = growth(Library.open(library), steps=steps, method=method, seed=seed, work=work)
+    print_result(commands.Result(*result), as_json, quiet)
+
+
+@evaluate.command("corrections")
+@library_argument
+@click.option("--count", type=click.IntRange(10), default=100, show_default=True, help="Questions answered.")
+@_method
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same questions.")
+@click.option("--held-out", is_flag=True, help="Only LFW's people from whom nothing was learnt.")
+@_page_options
+@reported
+def evaluate_corrections(library, out, embedder, as_json, quiet, **how) -> None:
+    """Simulate users of a labelled LIBRARY who answer the most useful questions, or random ones."""
+    from pipeline.evaluate_corrections import corrections
+
+    result = corrections(Library.open(library), work=_work(out, embedder, quiet), **how)
+    print_result(commands.Result(*result), as_json, quiet)

@@ -130,30 +130,6 @@ def migrate_command(wrap: Callable, output: Callable, show: Callable) -> click.C
     return command
 
 
-def growth_command(wrap: Callable, output: Callable, show: Callable) -> click.Command:
-    """``albumen evaluate growth``."""
-
-    @click.command("growth")
-    @library_argument
-    @click.option(
-        "--steps", type=click.IntRange(1), default=10, show_default=True, help="Parts of the archive."
-    )
-    @click.option(
-        "--method", default="default", show_default=True, metavar="NAME", help="As `albumen group` has it."
-    )
-    @click.option("--seed", type=int, default=0, show_default=True, help="Same library and seed, same parts.")
-    @output
-    @wrap
-    def command(library: str, steps: int, method: str, seed: int, as_json: bool, quiet: bool) -> None:
-        """Group a labelled LIBRARY whose photos come in parts, and all of it at once: scores and cost."""
-        from pipeline import commands
-
-        result = commands.evaluate_growth(library, steps=steps, method=method, seed=seed)
-        show(result, as_json, quiet)
-
-    return command
-
-
 def stats_command(wrap: Callable, output: Callable, show: Callable) -> click.Command:
     """``albumen stats``."""
 
@@ -182,36 +158,5 @@ def stats_command(wrap: Callable, output: Callable, show: Callable) -> click.Com
         from pipeline import commands
 
         show(commands.stats(library, ask=ask, count=count), as_json, quiet)
-
-    return command
-
-
-def evaluate_corrections_command(wrap: Callable, output: Callable, show: Callable) -> click.Command:
-    """``albumen evaluate corrections``."""
-
-    @click.command("corrections")
-    @library_argument
-    @click.option(
-        "--count", type=click.IntRange(10), default=100, show_default=True, help="Questions answered."
-    )
-    @click.option(
-        "--method", default="default", show_default=True, metavar="NAME", help="As `albumen group` has it."
-    )
-    @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same questions.")
-    @click.option("--plot", metavar="FILE", help="Draw both curves into this SVG file.")
-    @click.option("--held-out", is_flag=True, help="Only LFW's people from whom nothing was learnt.")
-    @output
-    @wrap
-    def command(
-        library: str, count: int, method: str, seed: int, plot: str | None, held_out: bool,
-        as_json: bool, quiet: bool,
-    ) -> None:  # fmt: skip
-        """Simulate users of a labelled LIBRARY who answer the most useful questions, or random ones."""
-        from pipeline import commands
-
-        result = commands.evaluate_corrections(
-            library, count=count, method=method, seed=seed, plot=plot, held_out=held_out
-        )
-        show(result, as_json, quiet)
 
     return command

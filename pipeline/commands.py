@@ -176,23 +176,6 @@ def stats(library: str, *, ask: bool, count: int) -> Result:
     return Result(*(job.ask(opened, count=count) if ask else job.stats(opened)))
 
 
-def evaluate_corrections(
-    library: str, *, count: int, method: str, seed: int, plot: str | None, held_out: bool
-) -> Result:
-    """What answers are worth."""
-    from pipeline.evaluate_corrections import corrections
-
-    opened = Library.open(library)
-    return Result(*corrections(opened, count=count, method=method, seed=seed, plot=plot, held_out=held_out))
-
-
-def evaluate_growth(library: str, *, steps: int, method: str, seed: int) -> Result:
-    """Increments against one grouping of all."""
-    from pipeline.evaluate_growth import growth
-
-    return Result(*growth(Library.open(library), steps=steps, method=method, seed=seed))
-
-
 def calibrate(library: str, out: str) -> Result:
     """Learns an embedder's calibration."""
     from pipeline.calibrate import calibrate as learn
@@ -208,14 +191,14 @@ def evaluate_grouping(library: str, *, out: str | None, distractors: tuple[int, 
 
 
 def bench_index(
-    folders: Sequence[str], *, count: int, turns: int, precision: str, workers: int,
-    boxes: tuple[str, str] | None, pairs: tuple[str, str] | None,
+    folders: Sequence[str], *, boxes: tuple[str, str] | None, pairs: tuple[str, str] | None, precision: str,
+    **how,
 ) -> Result:  # fmt: skip
     """Speed beside facenet-pytorch's own loop, and what it must not cost."""
     from pipeline.bench_index import bench
     from pipeline.bench_quality import detection_quality, verification_quality
 
-    lines, data = bench(folders, count=count, turns=turns, precision=precision, workers=workers)
+    lines, data = bench(folders, precision=precision, **how)
     for name, measure, given in (
         ("detection", detection_quality, boxes), ("verification", verification_quality, pairs)
     ):  # fmt: skip

@@ -4,9 +4,11 @@ reference  facenet-pytorch as its README shows it: MTCNN(keep_all=True) on the u
            InceptionResnetV1 on that photo's faces, float32
 reduced    the same on photos reduced to 1280 pixels
 albumen    the Beam graph that a worker runs, from files to committed Parquet
+stages     Albumen's stages one by one (`pipeline.stages`)
 
 A process warms up on a few photos, says so, waits for a line on its standard input, and works
-through its photos; what it measured is one line of JSON.
+through its photos; what it measured is one line of JSON. A worker starts its graph once for thousands
+of photos, so Albumen gets a small set several times over, as different files.
 """
 
 from __future__ import annotations
@@ -21,30 +23,44 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-REFERENCE, REDUCED, ALBUMEN = "reference", "reduced", "albumen"
+REFERENCE, REDUCED, ALBUMEN, STAGES = "reference", "reduced", "albumen", "stages"
 CONTENDERS = (REFERENCE, REDUCED, ALBUMEN)
 REDUCED_SIDE = 1280
 _WARM_UP = 3
 
 
 def main() -> None:
-    """``python -m pipeline.contenders NAME PRECISION``, with the photos' paths as JSON on the first line."""
-    name, precision = sys.argv[1:]
+    """``python -m pipeline.contenders NAME PRECISION PASSES``, with the photos' paths as JSON on the first
+    line."""
+    name, precision, passes = sys.argv[1:]
     paths = json.loads(sys.stdin.readline())
-    run = _albumen(precision) if name == ALBUMEN else _facenet_pytorch(reduced=name == REDUCED)
-    run(paths[:_WARM_UP])
-    print("ready", flush=True)
-    sys.stdin.readline()
-    started, processor = time.monotonic(), time.process_time()
-    faces = run(paths)
-    measured = {
-        "photos": len(paths),
-        "faces": faces,
-        "seconds": time.monotonic() - started,
-        "processor_seconds": time.process_time() - processor,
-        "peak_mb": _peak_bytes() / 1e6,
-    }
+    with tempfile.TemporaryDirectory(prefix="albumen-bench-") as work:
+        if name == ALBUMEN:
+            run, paths = _albumen(precision, work), several_times(paths, int(passes), work)
+        elif name == STAGES:
+            run = _stages(precision)
+        else:
+            run = _facenet_pytorch(reduced=name == REDUCED)
+        run(paths[:_WARM_UP])
+        print("ready", flush=True)
+        sys.stdin.readline()
+        started = time.monotonic()
+        found = run(paths)
+        seconds = time.monotonic() - started
+    measured = {"photos": len(paths), "seconds": seconds, "peak_mb": _peak_bytes() / 1e6, **found}
     print(json.dumps(measured), flush=True)
+
+
+def several_times(paths: Sequence[str], passes: int, folder: str) -> list[str]:
+    """Copies of all photos, `passes` times, each time a byte longer: known content is not looked at again."""
+    copies = []
+    for turn in range(passes):
+        os.makedirs(os.path.join(folder, "photos", str(turn)))
+        for number, path in enumerate(paths):
+            name = f"{number}-{os.path.basename(path)}"
+            copies.append(os.path.join(folder, "photos", str(turn), name))
+            Path(copies[-1]).write_bytes(Path(path).read_bytes() + b"\0" * turn)
+    return copies
 
 
 def _peak_bytes() -> int:
@@ -70,7 +86,7 @@ def _facenet_pytorch(*, reduced: bool):
     resnet.load_state_dict(load_casia())
     resnet.eval()
 
-    def run(paths: Sequence[str]) -> int:
+    def run(paths: Sequence[str]) -> dict[str, object]:
         count = 0
         with torch.no_grad():
             for path in paths:
@@ -82,12 +98,18 @@ def _facenet_pytorch(*, reduced: bool):
                 if faces is not None:
                     resnet(faces)
                     count += len(faces)
-        return count
+        return {"faces": count}
 
     return run
 
 
-def _albumen(precision: str):
+def _stages(precision: str):
+    from pipeline.stages import StageClock
+
+    return StageClock(precision)
+
+
+def _albumen(precision: str, work: str):
     from models.facenet_weights import FACENET_CASIA
     from pipeline.graph import LOCAL_RUNNER, run_graph
     from transforms import storage
@@ -99,10 +121,8 @@ def _albumen(precision: str):
     from transforms.records import FileEntry
     from transforms.tables import FACE_ID
 
-    work = tempfile.TemporaryDirectory(prefix="albumen-bench-")
-
-    def run(paths: Sequence[str]) -> int:
-        folder = tempfile.mkdtemp(dir=work.name)
+    def run(paths: Sequence[str]) -> dict[str, object]:
+        folder = tempfile.mkdtemp(dir=work)
         root = os.path.commonpath([os.path.dirname(p) for p in paths])
         library = Library.create(os.path.join(folder, "library"))
         config = IndexConfig(
@@ -120,7 +140,7 @@ def _albumen(precision: str):
         chunks = writer.close()
         KnownContent.of(library).save(storage.join(config.manifests, config.run, KNOWN_CONTENT))
         run_graph(config, chunks, LOCAL_RUNNER)
-        return len(library.read_faces([FACE_ID]))
+        return {"faces": len(library.read_faces([FACE_ID]))}
 
     return run
 

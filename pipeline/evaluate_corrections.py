@@ -9,9 +9,9 @@ import numpy as np
 
 from pipeline.evaluate import in_learning_half
 from pipeline.evaluate_growth import handed_on
+from pipeline.evaluation_page import EvaluationPage, Line, Plot, Section, Table, line_plot, write_page
 from pipeline.faces_to_group import calibration, threshold_line, with_vectors
-from pipeline.labelled import labelled_photos
-from pipeline.options import UsageError
+from pipeline.labelled import Workplace, embedder_name, labelled_photos
 from transforms.clustering_scores import clustering_scores
 from transforms.constraints import Constraints, resolve
 from transforms.corrections import DIFFERENT, MERGE, NOT_THIS_PERSON, SAME, Anchor, Correction
@@ -27,7 +27,7 @@ Choose = Callable[[Sequence[Question]], list[Question]]
 
 
 def corrections(
-    library: Library, *, count: int, method: str, seed: int, plot: str | None, held_out: bool = False
+    library: Library, *, count: int, method: str, seed: int, work: Workplace, held_out: bool = False
 ) -> tuple[list[str], dict[str, object]]:
     """Simulates users of a labelled library who answer `count` questions, ten between two groupings.
 
@@ -68,10 +68,8 @@ def corrections(
             f"({100 * (curve[-1] - curve[0]):+.2f} points); after every ten: "
             + " ".join(f"{v:.4f}" for v in curve)
         )
-    if plot:
-        _plot(curves, plot)
-        lines.append(f"Plot: {plot}")
-    return lines, {"bcubed_f": curves, "faces": len(rows), "at_once": _AT_ONCE, "seed": seed}
+    page = _page(curves, len(rows), library, held_out)
+    return lines + write_page(page, work), dict(page.facts)
 
 
 def _answered(
@@ -131,19 +129,33 @@ def _score(truth: np.ndarray, result: Regrouped) -> float:
     return clustering_scores(truth, np.where(group >= 0, group, -1 - np.arange(len(group)))).bcubed_f
 
 
-def _plot(curves: dict[str, list[float]], path: str) -> None:
-    try:
-        import matplotlib
-    except ImportError:
-        raise UsageError("--plot needs matplotlib: pip install matplotlib") from None
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
-    for way, curve in curves.items():
-        axes.plot(np.arange(len(curve)) * _AT_ONCE, curve, marker="o", markersize=3, label=f"{way} questions")
-    axes.set(xlabel="questions answered", ylabel="BCubed F")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+def _page(curves: dict[str, list[float]], faces: int, library: Library, held_out: bool) -> EvaluationPage:
+    name = "corrections_held_out" if held_out else "corrections"
+    asked = [_AT_ONCE * n for n in range(len(curves["random"]))]
+    svg = line_plot(
+        [Line(f"{way} questions", asked, curve, marked=True) for way, curve in curves.items()],
+        x="questions answered", y="BCubed F",
+    )  # fmt: skip
+    rows = [[str(n), *(f"{curve[i]:.4f}" for curve in curves.values())] for i, n in enumerate(asked)]
+    whose = "of people from whom nothing was learnt" if held_out else "of all people"
+    text = (
+        f"A simulated user who knows everyone answers the questions of `albumen stats --ask`, {_AT_ONCE} "
+        "between two groupings: the most useful first, or random ones of the same list. Only labelled faces "
+        "take part."
+    )
+    return EvaluationPage(
+        name=name,
+        title="What answers are worth",
+        data=f"{faces:,} labelled faces {whose}",
+        model=embedder_name(library),
+        fingerprint=library.info().fingerprint or "",
+        sections=[
+            Section(
+                "BCubed F by the number of answers",
+                [text],
+                [Table(("answers", *(f"{way} questions" for way in curves)), rows)],
+                [Plot(f"{name}.svg", "BCubed F by the number of questions answered", svg)],
+            )
+        ],
+        facts={"bcubed_f": curves, "faces": faces, "at_once": _AT_ONCE},
+    )

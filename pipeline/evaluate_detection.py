@@ -19,7 +19,7 @@ from pipeline.labelled import Workplace
 from pipeline.options import UsageError
 from transforms.contact_sheet import draw_boxes
 from transforms.decode import NotAPhoto, UnreadablePhoto, prepare_pillow, read_photo
-from transforms.detection_scores import DetectionScores, PhotoFinds, Truth, detection_scores
+from transforms.detection_scores import DetectionScores, PhotoFinds, Truth, detection_scores, precision_at
 from transforms.index_config import DEFAULT_MAX_PIXELS
 
 SCORED_FROM = 40
@@ -86,6 +86,13 @@ def detection(
             f"{percent(overall.precision)}, average precision {percent(overall.average_precision)}, "
             f"{d.failures} photos failed, {d.seconds:.0f} s of processor time"
         )
+    common = min(subsets[d.name]["all"].recall for d in detected)
+    alike = {d.name: precision_at(list(d.photos.values()), common, lowest=SCORED_FROM) for d in detected}
+    if len(alike) > 1:
+        told = ", ".join(f"{name} {percent(value)}" for name, value in alike.items())
+        lines.append(
+            f"precision where the score is such that both have a recall of {percent(common)}: {told}"
+        )
     settings = MtcnnSettings()
     page = EvaluationPage(
         name="detection",
@@ -94,12 +101,16 @@ def detection(
         "are not marked invalid",
         model=settings.name,
         fingerprint=_fingerprint(settings),
-        sections=[_overall(detected, subsets), *(_by_subset(d.name, subsets[d.name]) for d in detected)],
+        sections=[
+            _overall(detected, subsets, common, alike),
+            *(_by_subset(d.name, subsets[d.name]) for d in detected),
+        ],
         facts={
             d.name: {
                 "subsets": {k: asdict(v) for k, v in subsets[d.name].items()},
                 "failures": d.failures,
                 "seconds": d.seconds,
+                "precision_at_common_recall": alike[d.name],
             }
             for d in detected
         },
@@ -161,8 +172,16 @@ def _row(name: str, s: DetectionScores) -> list[str]:
 _COLUMNS = ("", "labelled", "recall", "precision", "average precision")
 
 
-def _overall(detected: list[Detected], subsets: dict[str, dict[str, DetectionScores]]) -> Section:
-    rows = [[*_row(d.name, subsets[d.name]["all"]), str(d.failures), f"{d.seconds:.0f} s"] for d in detected]
+def _overall(
+    detected: list[Detected],
+    subsets: dict[str, dict[str, DetectionScores]],
+    common: float,
+    alike: dict[str, float],
+) -> Section:
+    rows = [
+        [*_row(d.name, subsets[d.name]["all"]), percent(alike[d.name]), str(d.failures), f"{d.seconds:.0f} s"]
+        for d in detected
+    ]
     text = (
         "A find counts from an intersection over union of one half. Average precision is the area under "
         "precision over recall as the score falls, down to the scores that the detector reports at all "
@@ -170,7 +189,12 @@ def _overall(detected: list[Detected], subsets: dict[str, dict[str, DetectionSco
         "facenet-pytorch is its MTCNN(keep_all=True) on the same upright photos. In the pictures found faces "
         "are green, missed ones red, false finds orange."
     )
-    columns = [*_COLUMNS, "photos that failed", "processor time"]
+    columns = [
+        *_COLUMNS,
+        f"precision at a recall of {percent(common)}",
+        "photos that failed",
+        "processor time",
+    ]
     return Section("All faces", [text], [Table(columns, rows)])
 
 

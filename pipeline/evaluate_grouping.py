@@ -24,10 +24,10 @@ from pipeline.labelled import labelled_photos
 from pipeline.options import UsageError, cores
 from pipeline.search_neighbours import EXACT_FACES, SearchSettings, search_neighbours
 from transforms.clustering_scores import ClusteringScores
-from transforms.grouping import DEFAULT, KMEANS, METHODS
+from transforms.grouping import DEFAULT, KMEANS, METHODS, REACH
 from transforms.grouping_samples import LabelledFaces, of_share, with_many_photos
 from transforms.library import Library, LibraryError
-from transforms.people import NEIGHBOURS, Assignment, FaceSet, Rules, WeakLimits, assign, least_cosine
+from transforms.people import NEIGHBOURS, Assignment, FaceSet, Rules, WeakLimits, assign
 from transforms.tables import PATH_BYTES, PHOTO_ID
 from transforms.vector_file import write_vectors
 
@@ -140,9 +140,10 @@ def _grouped(sample: LabelledFaces, variant: Variant, known: Calibration) -> Ass
         count, dimensions = faces.vectors.shape
         everything = [(np.arange(count), faces.vectors)]
         vectors = write_vectors(f"{work}/vectors", count, dimensions, everything)
-        least = least_cosine(threshold, faces.biases()[clear])
         settings = SearchSettings(threads=cores())
-        graph = search_neighbours(vectors, work, k=NEIGHBOURS, least=least, settings=settings)
+        graph = search_neighbours(
+            vectors, work, k=NEIGHBOURS, least=threshold - REACH, bias=faces.bias, settings=settings
+        )
         return grouped(graph=graph, attach_along=graph)
 
 

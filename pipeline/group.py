@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from pipeline.group_in_files import Observer
 
 
+# What the edges of a kept graph say; earlier ones said the cosine.
+_NEIGHBOURS = "cosine less biases"
+
+
 @dataclass(frozen=True)
 class GroupSummary:
     """What a grouping found."""
@@ -222,6 +226,7 @@ def _kept(
     same = made.get("method") == method and made.get("fingerprint") == library.info().fingerprint
     same = same and made.get("weak_limits") == asdict(rules.limits)
     same = same and made.get("reach") == REACH and made.get("margin") == rules.margin
+    same = same and made.get("neighbours") == _NEIGHBOURS
     # K-means divides all faces into a given number of people: there is no part to group anew.
     same = same and number is None
     if not same or made.get("centre") != centre or not isinstance(made.get("frozen"), dict):
@@ -249,5 +254,6 @@ def _facts(
         "weak_limits": asdict(rules.limits),
         "margin": rules.margin,
         "reach": REACH,
+        "neighbours": _NEIGHBOURS,
         "centre": [round(float(x), 6) for x in known.centre],
     }

@@ -31,7 +31,8 @@ _CALIBRATION_SAMPLE = 20_000
 _WORK = "work-"
 
 
-Observer = Callable[[VectorFile, NeighbourGraph], None]
+# Sees the vectors, float32[n] biases and the graph.
+Observer = Callable[[VectorFile, np.ndarray, NeighbourGraph], None]
 
 
 @contextmanager
@@ -67,19 +68,23 @@ def faces_in_files(
         def whole(these: FaceSet, least: float, limits: WeakLimits) -> NeighbourGraph:
             started = time.monotonic()
             graph = search_neighbours(
-                vectors, work, k=NEIGHBOURS, least=least, settings=settings, exact_faces=0
+                vectors,
+                work,
+                k=NEIGHBOURS,
+                least=least,
+                bias=these.biases(),
+                settings=settings,
+                exact_faces=0,
             )
             seconds["neighbours"] += round(time.monotonic() - started, 1)
             facts.update(edges=len(graph.left), least=least)
             if observe is not None:
-                observe(vectors, graph)
+                observe(vectors, these.biases(), graph)
             return graph
 
-        def among(
-            table: np.ndarray, least: float, rows: np.ndarray, base: np.ndarray | None
-        ) -> NeighbourGraph:
+        def among(these: FaceSet, least: float, rows: np.ndarray, base: np.ndarray | None) -> NeighbourGraph:
             started = time.monotonic()
-            graph = neighbours_of(table, least, rows, base, cells=cells(), threads=settings.running_threads())
+            graph = neighbours_of(these, least, rows, base, cells=cells(), threads=settings.running_threads())
             seconds["neighbours"] += round(time.monotonic() - started, 1)
             facts.update(edges=int(str(facts.get("edges", 0))) + len(graph.left), least=least)
             return graph

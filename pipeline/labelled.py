@@ -143,6 +143,12 @@ def note_results(library: Library, work: Workplace) -> None:
         pass  # whoever may only read a library can't make it forget either
 
 
+def embedder_name(library: Library) -> str:
+    """What the library's embedder is called."""
+    described = (library.info().settings or {}).get("embedder")
+    return str(described.get("name")) if isinstance(described, dict) else ""
+
+
 def spec_of(library: Library, embedder: str | None = None) -> EmbedderSpec:
     """The embedder with which a library was indexed.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from transforms import storage
 from transforms.cells import plan_cells, sample_size
 from transforms.compact_vectors import learn_compact_form
 from transforms.neighbours import NeighbourGraph, neighbour_graph
@@ -52,17 +53,19 @@ def search_neighbours(
     *,
     k: int,
     least: float,
+    bias: np.ndarray | None = None,
     settings: SearchSettings = SearchSettings(),
     exact_faces: int = EXACT_FACES,
 ) -> NeighbourGraph:
-    """Connects every face to its `k` most similar others with a cosine of at least `least`.
+    """Connects every face to its `k` most similar others with a similarity of at least `least`: of cosines,
+    or with `bias` float32[n] minus half of both biases.
 
     Beyond `exact_faces` the arrays of the graph lie in files in the folder `work`, which is local, or
     on storage that the workers of the engine share.
     """
     if len(vectors) <= exact_faces:
         table = vectors.read(0, len(vectors))
-        return neighbour_graph(table, k=k, least=least, threads=settings.running_threads())
+        return neighbour_graph(table, k=k, least=least, bias=bias, threads=settings.running_threads())
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -76,14 +79,23 @@ def search_neighbours(
         sample, faces=len(vectors), most=settings.most, probes=settings.probes, seed=settings.seed
     )
     plan = SearchPlan(
-        vectors=vectors, work=work, centres=centres, probes=settings.probes, k=k, least=least,
-        most=settings.most, band=settings.band(k), threads=settings.running_threads(),
+        vectors=vectors, bias=_bias_file(vectors, bias, work), work=work, centres=centres,
+        probes=settings.probes, k=k, least=least, most=settings.most, band=settings.band(k),
+        threads=settings.running_threads(),
         compact=learn_compact_form(sample) if settings.compact else None,
     )  # fmt: skip
     options: Sequence[str] = settings.beam_options or LOCAL_RUNNER
     with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
         build(pipeline, plan)
     return _in_files(work, len(vectors))
+
+
+def _bias_file(vectors: VectorFile, bias: np.ndarray | None, work: str) -> VectorFile:
+    """The biases where the workers find them."""
+    path = storage.join(work, "bias")
+    values = np.zeros(len(vectors), "<f4") if bias is None else np.ascontiguousarray(bias, "<f4")
+    storage.write_bytes(path, values.view(np.uint8).data)
+    return VectorFile(path, len(vectors), 1)
 
 
 def cells_to_probe(vectors: VectorFile, *, seed: int) -> Cells:

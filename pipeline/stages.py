@@ -42,15 +42,8 @@ class Stages:
         """Decoding alone and the networks alone, at full batches."""
         return sum(self.milliseconds[s] for s in ("decode", _NETWORKS, "embed"))
 
-    def lines(self, seconds_a_photo: float) -> list[str]:
-        """For reading, beside what a photo took in the whole run."""
-        stages = ", ".join(f"{name} {value:.2f}" for name, value in self.milliseconds.items())
-        whole = seconds_a_photo * 1000
-        return [
-            f"  stages by themselves, ms a photo: {stages}",
-            f"  floor (decode, networks of detect, embed) {self.floor:.2f} ms a photo; the whole run "
-            f"{whole:.2f}: {whole / self.floor - 1:.0%} above it",
-        ]
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value:.2f}" for name, value in self.milliseconds.items())
 
 
 class _TimedNetworks:
@@ -71,10 +64,11 @@ class _TimedNetworks:
         return call
 
 
-class _Run:
-    """One pass over the photos, group by group, with a clock for each stage."""
+class StageClock:
+    """Runs stage after stage over groups of photos, as indexing does, in one thread, each with a clock."""
 
     def __init__(self, precision: str) -> None:
+        prepare_pillow()
         engine = choose_engine(precision=precision)
         detector = load_detector(MtcnnSettings(), engine=engine)
         assert isinstance(detector, Mtcnn)
@@ -83,8 +77,8 @@ class _Run:
         self._embedder = load_embedder(FACENET_CASIA, engine=engine)
         self._geometry = UprightBoxGeometry()
 
-    def __call__(self, paths: Sequence[str]) -> dict[str, float]:
-        """Seconds by stage."""
+    def __call__(self, paths: Sequence[str]) -> dict[str, object]:
+        """How many `faces` there are, and the `milliseconds` a photo by stage."""
         self._networks.seconds = 0.0
         spent: dict[str, float] = {}
 
@@ -111,7 +105,7 @@ class _Run:
         with tempfile.TemporaryDirectory() as folder:
             clock("write", _write, folder, rows, vectors)
         spent[_NETWORKS] = self._networks.seconds
-        return spent
+        return {"faces": len(rows), "milliseconds": {s: t / len(paths) * 1000 for s, t in spent.items()}}
 
     def _align(
         self, pixels: np.ndarray, faces: Detections, photo_id: str
@@ -125,14 +119,6 @@ class _Run:
                 FaceRow(f"{photo_id}:{k}", photo_id, box, points, 1.0, 1.0, sharpness(crop), 0.0, 0.0)
             )
         return crops, rows
-
-
-def measure_stages(paths: Sequence[str], *, precision: str) -> Stages:
-    """Runs stage after stage over groups of photos, as indexing does, in one thread."""
-    prepare_pillow()
-    run = _Run(precision)
-    run(paths[:_GROUP])  # what is compiled on first use
-    return Stages({name: seconds / len(paths) * 1000 for name, seconds in run(paths).items()})
 
 
 def _read(path: str) -> tuple[str, bytes, str]:

@@ -1,23 +1,27 @@
 """Every face against every other, in blocks that stay in the processor's cache, keeping what is near.
 
 A block of similarities is a matrix product, in bfloat16 where the processor multiplies in it natively
-(three times as fast here), else in float32. Compiled code picks what reaches a least similarity out of
-it; each face keeps its k best, and their similarities are computed again in float32. Which faces these
-are doesn't depend on threads or order: of equals the first by number is kept.
+(three times as fast here), else in float32. Each face keeps its k best so far, and compiled code looks
+only for what is better than the worst of these: a face among twenty thousand of its person takes a few
+hundred of them in hand. The similarities of what is kept are computed again in float32. Which faces
+these are doesn't depend on threads or order: of equals the first by number is kept.
+
+A similarity is a cosine, or, where faces have biases (`models.calibration.Cohort`), the cosine minus half
+of both: two more numbers a face make that a product too, so that neighbours are ranked by it.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numba
 import numpy as np
 import torch
 
-_ROWS, _COLUMNS = 1024, 4096
+_ROWS, _COLUMNS = 512, 4096
+# Matrix units take so many numbers of a vector at a time.
+_STEP = 32
 _RUN = 64
 
 
@@ -38,19 +42,59 @@ class Format:
 
     dtype: torch.dtype
     bits: torch.dtype
+    keys: type[np.signedinteger]
     slack: int
     margin: float
 
 
 # A bfloat16 below one is off by up to 2^-9.
-_BFLOAT16 = Format(torch.bfloat16, torch.int16, 16, 0.006)
-_FLOAT32 = Format(torch.float32, torch.int32, 0, 1e-5)
+_BFLOAT16 = Format(torch.bfloat16, torch.int16, np.int16, 16, 0.006)
+_FLOAT32 = Format(torch.float32, torch.int32, np.int32, 0, 1e-5)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Vectors as they are multiplied: `left(a) @ right(b).T` holds the similarities of rows a and b.
+
+    With biases the numbers of a `vectors` row are followed by 1 and minus half of its bias, which are
+    swapped on the left.
+    """
+
+    rows: torch.Tensor
+    swapped: int | None = None
+
+    @classmethod
+    def of(cls, vectors: np.ndarray, bias: np.ndarray | None, form: Format) -> Table:
+        """Of float32[n, d] unit `vectors` and perhaps float32[n] `bias`."""
+        if bias is None:
+            return cls(torch.from_numpy(vectors).to(form.dtype))
+        count, dimensions = vectors.shape
+        rows = torch.zeros((count, -(-(dimensions + 2) // _STEP) * _STEP), dtype=form.dtype)
+        rows[:, :dimensions] = torch.from_numpy(vectors)
+        rows[:, dimensions] = 1
+        rows[:, dimensions + 1] = torch.from_numpy(bias) * -0.5
+        return cls(rows, dimensions)
+
+    def left(self, which: slice | torch.Tensor) -> torch.Tensor:
+        """Rows for the left side of a product."""
+        rows = self.rows[which]
+        if self.swapped is not None:
+            ends = [self.swapped + 1, self.swapped]
+            rows = rows.clone()
+            rows[:, ends[::-1]] = rows[:, ends]
+        return rows
+
+    def right(self, which: slice | torch.Tensor) -> torch.Tensor:
+        """Rows for the right side."""
+        return self.rows[which]
 
 
 def search(
-    vectors: np.ndarray, k: int, *, least: float, threads: int = 1, bfloat16: bool | None = None
-) -> Directed:
-    """For each of float32[n, d] unit `vectors` the up to `k` others with most similarity ≥ `least`.
+    vectors: np.ndarray, k: int, *, least: float, bias: np.ndarray | None = None, threads: int = 1,
+    bfloat16: bool | None = None,
+) -> Directed:  # fmt: skip
+    """For each of float32[n, d] unit `vectors` the up to `k` others with most similarity ≥ `least`; of
+    cosines, or with `bias` float32[n] minus half of both biases.
 
     `bfloat16` says how candidates are found; by default as the processor does it best. Exact in
     float32; in bfloat16 a neighbour may be missed whose rank is beyond k - 16 and whose similarity is
@@ -58,14 +102,28 @@ def search(
     most, and 50 MB a thread.
     """
     form = product_format(bfloat16)
-    vectors = np.ascontiguousarray(vectors, np.float32)
-    best = Best(len(vectors), min(k, max(len(vectors) - 1, 0)) + form.slack)
-    if len(vectors) > 1 and k > 0:
-        table = torch.from_numpy(vectors).to(form.dtype)
+    vectors = np.require(vectors, np.float32, ["C", "W"])  # torch warns of what it may not write
+    count = len(vectors)
+    best = Best(count, min(k, max(count - 1, 0)) + form.slack, form.keys)
+    if count > 1 and k > 0:
+        table = Table.of(vectors, bias, form)
         bar = least - form.margin
-        for rows, others, similarity in _in_order(table, form, bar, threads):
-            _offer(rows, others, similarity, best.similarity, best.other, best.count)
-    return _final(vectors, best, k, least)
+
+        def judge(row: int) -> None:
+            left = table.left(slice(row, row + _ROWS))
+            for column in range(0, count, _COLUMNS):
+                block = _ordered(torch.mm(left, table.right(slice(column, column + _COLUMNS)).T), form, bar)
+                _keep_best(block, row, column, _key(bar, form), best.worth, best.other, best.count)
+
+        if threads == 1:
+            for row in range(0, count, _ROWS):
+                judge(row)
+        else:
+            # torch keeps the number of threads for each thread anew.
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                list(pool.map(judge, range(0, count, _ROWS)))
+    face, other = best.pairs()
+    return strongest(face, other, similarities(vectors, bias, face, other), k=k, least=least)
 
 
 def product_format(bfloat16: bool | None = None) -> Format:
@@ -77,16 +135,17 @@ def product_format(bfloat16: bool | None = None) -> Format:
 
 
 class Best:
-    """For each face a heap of its best neighbours so far, the worst of them on top."""
+    """For each face a heap of its best neighbours so far, the worst of them on top; `worth` are similarities,
+    or numbers in their order."""
 
-    def __init__(self, faces: int, capacity: int) -> None:
-        self.similarity = np.empty((faces, max(capacity, 1)), np.float32)
+    def __init__(self, faces: int, capacity: int, kind: type[np.number] = np.float32) -> None:
+        self.worth = np.empty((faces, max(capacity, 1)), kind)
         self.other = np.empty((faces, max(capacity, 1)), np.int32)
         self.count = np.zeros(faces, np.int32)
 
     def offer(self, faces: np.ndarray, others: np.ndarray, similarity: np.ndarray) -> None:
         """Offers the faces int[m] their neighbours int[m]."""
-        _offer_one_way(faces, others, similarity, self.similarity, self.other, self.count)
+        _offer(faces, others, similarity, self.worth, self.other, self.count)
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """(int32[m] faces, int32[m] their neighbours), faces in order."""
@@ -94,72 +153,82 @@ class Best:
         return np.repeat(np.arange(len(self.count), dtype=np.int32), self.count), self.other[inside]
 
 
-def _in_order(table: torch.Tensor, form: Format, bar: float, threads: int) -> Iterator[tuple]:
-    """What each block on or above the diagonal holds at or above `bar`: (rows, others, similarity)."""
-    count = len(table)
-    blocks = [
-        (row, column)
-        for row in range(0, count, _ROWS)
-        for column in range(row // _COLUMNS * _COLUMNS, count, _COLUMNS)
-    ]
-    if threads == 1:
-        yield from (_block(table, form, bar, row, column) for row, column in blocks)
-        return
-    # torch keeps the number of threads for each thread anew.
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        waiting: deque[Future] = deque()
-        for row, column in blocks:
-            waiting.append(pool.submit(_block, table, form, bar, row, column))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+def _ordered(block: torch.Tensor, form: Format, bar: float) -> np.ndarray:
+    """The bits of similarities as whole numbers, of which several can be compared at a time, and which are
+    in the same order: those of negative ones are not of themselves, but matter only for a `bar` below 0."""
+    bits = block.view(form.bits).numpy()
+    return bits if bar > 0 else np.where(bits < 0, bits ^ np.iinfo(bits.dtype).max, bits)
 
 
-def _block(
-    table: torch.Tensor, form: Format, bar: float, row: int, column: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rows, others, similarity = reaching_pairs(
-        table[row : row + _ROWS], table[column : column + _COLUMNS], form, bar
-    )
-    rows, others = rows + np.int32(row), others + np.int32(column)
-    kept = rows < others
-    return rows[kept], others[kept], similarity[kept]
+def _key(similarity: float, form: Format) -> np.integer:
+    """The whole number that stands for a similarity."""
+    bits = _ordered(torch.tensor([[similarity]]).to(form.dtype), form, similarity)
+    return bits[0, 0]
 
 
 def reaching_pairs(
     left: torch.Tensor, right: torch.Tensor, form: Format, bar: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which rows of `left` and of `right` have a product of `bar` and more: int32[m] each, float32[m]."""
-    # A view of the bits as whole numbers: comparing these, several at a time, is comparing similarities,
-    # but for the order among negative ones.
-    bits = torch.mm(left, right.T).view(form.bits).numpy()
-    least = torch.tensor([bar]).to(form.dtype).view(form.bits).item() if bar > 0 else np.iinfo(bits.dtype).min
+    block = torch.mm(left, right.T)
+    bits = _ordered(block, form, bar)
     positions = np.empty(bits.size, np.int32)
-    found = _reaching(bits, bits.dtype.type(least), positions)
-    positions = positions[:found].copy()
-    similarity = torch.from_numpy(bits.reshape(-1)[positions]).view(form.dtype).float().numpy()
-    kept = similarity >= bar
-    return positions[kept] // bits.shape[1], positions[kept] % bits.shape[1], similarity[kept]
+    positions = positions[: _reaching(bits, _key(bar, form), positions)].copy()
+    similarity = block.reshape(-1)[torch.from_numpy(positions)].float().numpy()
+    return positions // bits.shape[1], positions % bits.shape[1], similarity
+
+
+@numba.njit(cache=True, nogil=True)
+def _after(key, least):
+    """The number after `key`, of the same kind, `least` at least."""
+    return max(least, type(least)(key + 1))
+
+
+@numba.njit(cache=True, nogil=True)
+def _keep_best(bits, first_row, first_column, least, keys, others, count):
+    """Offers the faces of each row of int[n, m] `bits`, ascending, to that row's heap, from `least` on."""
+    capacity = others.shape[1]
+    columns = bits.shape[1]
+    for i in range(bits.shape[0]):
+        face = first_row + i
+        held = count[face]
+        # Of equals the first is there already.
+        bar = least if held < capacity else _after(keys[face, 0], least)
+        for start in range(0, columns, _RUN):
+            if start + _RUN <= columns:
+                # So many at a time, known to the compiler, are a few instructions; hardly any run has a hit.
+                run, hit = bits[i, start : start + _RUN], np.int16(0)
+                for j in range(_RUN):
+                    hit |= np.int16(run[j] >= bar)
+                if not hit:
+                    continue
+            for j in range(start, min(start + _RUN, columns)):
+                if bits[i, j] >= bar and first_column + j != face:
+                    held = _push(keys[face], others[face], held, bits[i, j], first_column + j)
+                    if held == capacity:
+                        bar = _after(keys[face, 0], least)
+        count[face] = held
 
 
 @numba.njit(cache=True, nogil=True)
 def _reaching(bits, least, positions):
     """Writes the flat positions of all elements of int[n, m] `bits` that reach `least`; returns how many."""
-    found = 0
-    columns = bits.shape[1]
-    for i in range(bits.shape[0]):
-        row = bits[i]
-        for start in range(0, columns, _RUN):
-            end = min(start + _RUN, columns)
-            top = row[start]
-            for j in range(start + 1, end):
-                top = max(top, row[j])
-            if top >= least:
-                for j in range(start, end):
-                    if row[j] >= least:
-                        positions[found] = i * columns + j
-                        found += 1
+    found, flat = 0, bits.reshape(-1)
+    whole = len(flat) - len(flat) % _RUN
+    for start in range(0, whole, _RUN):
+        # So many at a time, known to the compiler, are a few instructions; hardly any run has a hit.
+        run, hit = flat[start : start + _RUN], np.int16(0)
+        for j in range(_RUN):
+            hit |= np.int16(run[j] >= least)
+        if hit:
+            for j in range(_RUN):
+                if run[j] >= least:
+                    positions[found] = start + j
+                    found += 1
+    for j in range(whole, len(flat)):
+        if flat[j] >= least:
+            positions[found] = j
+            found += 1
     return found
 
 
@@ -203,25 +272,25 @@ def _push(similarities, others, count, similarity, other):
 
 
 @numba.njit(cache=True, nogil=True)
-def _offer(rows, others, similarity, best_similarity, best_other, count):
-    """Offers every pair to both of its faces."""
-    for pair in range(len(rows)):
-        i, j, s = rows[pair], others[pair], similarity[pair]
-        count[i] = _push(best_similarity[i], best_other[i], count[i], s, j)
-        count[j] = _push(best_similarity[j], best_other[j], count[j], s, i)
-
-
-@numba.njit(cache=True, nogil=True)
-def _offer_one_way(faces, others, similarity, best_similarity, best_other, count):
+def _offer(faces, others, similarity, best_similarity, best_other, count):
     """Offers every pair to its first face."""
     for pair in range(len(faces)):
         i = faces[pair]
         count[i] = _push(best_similarity[i], best_other[i], count[i], similarity[pair], others[pair])
 
 
+def similarities(
+    vectors: np.ndarray, bias: np.ndarray | None, left: np.ndarray, right: np.ndarray
+) -> np.ndarray:
+    """float32[m]: the similarity of rows `left` and `right` of float32[n, d] unit vectors, pair by pair."""
+    found = _cosines(vectors, left, right)
+    if bias is not None:
+        found -= (bias[left] + bias[right]) / 2
+    return found
+
+
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def similarities(vectors, left, right):
-    """float32[m]: the cosine of rows `left` and `right` of float32[n, d] unit vectors, pair by pair."""
+def _cosines(vectors, left, right):
     result = np.empty(len(left), np.float32)
     for pair in range(len(left)):
         a, b = vectors[left[pair]], vectors[right[pair]]
@@ -230,11 +299,6 @@ def similarities(vectors, left, right):
             total += a[i] * b[i]
         result[pair] = total
     return result
-
-
-def _final(vectors: np.ndarray, best: Best, k: int, least: float) -> Directed:
-    face, other = best.pairs()
-    return strongest(face, other, similarities(vectors, face, other), k=k, least=least)
 
 
 def strongest(

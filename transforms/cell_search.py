@@ -20,19 +20,22 @@ _INHERITED = 16
 _ROUNDS = 4
 
 
-def search_cell(vectors: np.ndarray, k: int, *, least: float, most: int) -> Directed:
-    """For each of float32[n, d] unit `vectors` the up to `k` others with most similarity ≥ `least`.
+def search_cell(
+    vectors: np.ndarray, k: int, *, least: float, most: int, bias: np.ndarray | None = None
+) -> Directed:
+    """For each of float32[n, d] unit `vectors` the up to `k` others with most similarity ≥ `least`, with
+    `bias` float32[n] as in `blocked_search`.
 
     Complete up to `most` faces; beyond that near-identical faces stand for each other.
     """
     if len(vectors) <= most:
-        return search(vectors, k, least=least)
+        return search(vectors, k, least=least, bias=bias)
     leader = collapse_bursts(vectors, most=most)
     leaders = np.flatnonzero(leader == np.arange(len(vectors)))
-    found = _by_parts(vectors[leaders], k, least=least, most=most)
+    found = _by_parts(vectors[leaders], _of(bias, leaders), k, least=least, most=most)
     face, other = leaders[found.face].astype(np.int32), leaders[found.other].astype(np.int32)
     more_faces, more_others = _inherited(leader, face, other)
-    more = similarities(vectors, more_faces, more_others)
+    more = similarities(vectors, bias, more_faces, more_others)
     return strongest(
         np.concatenate([face, more_faces, more_others]),
         np.concatenate([other, more_others, more_faces]),
@@ -69,7 +72,7 @@ def _with_followers_near(vectors: np.ndarray, leader: np.ndarray) -> np.ndarray:
     """Who followed a face that now follows another goes along if it is near that one, else stands alone."""
     final = leader[leader]
     moved = np.flatnonzero(final != leader)
-    near = similarities(vectors, moved, final[moved]) >= BURST
+    near = similarities(vectors, None, moved, final[moved]) >= BURST
     final[moved[~near]] = moved[~near]
     # One that stands alone again leads nobody: its own followers were moved with it.
     return final
@@ -109,11 +112,15 @@ def _inherited(leader: np.ndarray, face: np.ndarray, other: np.ndarray) -> tuple
     return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])
 
 
-def _by_parts(vectors: np.ndarray, k: int, *, least: float, most: int) -> Directed:
+def _of(bias: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    return None if bias is None else bias[rows]
+
+
+def _by_parts(vectors: np.ndarray, bias: np.ndarray | None, k: int, *, least: float, most: int) -> Directed:
     """In one piece where that may be; else in parts along the direction in which faces differ most, each
     overlapping the next by half."""
     if len(vectors) <= most:
-        return search(vectors, k, least=least)
+        return search(vectors, k, least=least, bias=bias)
     middle = vectors.mean(axis=0)
     sample = vectors[:: max(1, len(vectors) // 4096)] - middle
     direction = np.linalg.eigh(sample.T @ sample)[1][:, -1]
@@ -121,7 +128,7 @@ def _by_parts(vectors: np.ndarray, k: int, *, least: float, most: int) -> Direct
     faces, others, similarity = [], [], []
     for start in range(0, len(vectors) - most // 2, max(1, most // 2)):
         part = np.sort(along[start : start + most])
-        found = search(vectors[part], k, least=least)
+        found = search(vectors[part], k, least=least, bias=_of(bias, part))
         faces.append(part[found.face].astype(np.int32))
         others.append(part[found.other].astype(np.int32))
         similarity.append(found.similarity)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from transforms.average_precision import average_precision
+from transforms.average_precision import average_precision, precision_recall
 from transforms.bootstrap import Interval, share_interval
 
 LEAST_OVERLAP = 0.5
@@ -94,6 +94,20 @@ def heights(boxes: np.ndarray) -> np.ndarray:
     return boxes[:, 3] - boxes[:, 1]
 
 
+@dataclass(frozen=True)
+class _Counted:
+    """`hits` and `labelled` of each photo; `scores` float[n] of the finds that count and which are `true`."""
+
+    hits: np.ndarray
+    labelled: np.ndarray
+    scores: np.ndarray
+    true: np.ndarray
+
+    @property
+    def total(self) -> int:
+        return int(self.labelled.sum())
+
+
 def detection_scores(
     photos: Sequence[PhotoFinds],
     *,
@@ -103,12 +117,35 @@ def detection_scores(
 ) -> DetectionScores:
     """The scores of the labels from `lowest` to below `highest` pixels high that have the properties
     `having`; of false finds those of such a height count."""
-    hits, labelled, scores, true = [], [], [], []
+    counted = _count(photos, lowest, highest, having or {})
+    total = counted.total
+    return DetectionScores(
+        labelled=total,
+        recall=float(counted.hits.sum()) / total if total else float("nan"),
+        recall_interval=share_interval(counted.hits, counted.labelled),
+        precision=float(counted.true.mean()) if len(counted.true) else float("nan"),
+        average_precision=average_precision(counted.scores, counted.true, total),
+    )
+
+
+def precision_at(photos: Sequence[PhotoFinds], recall: float, *, lowest: float) -> float:
+    """The precision where a least score is so chosen that `recall` of the labels from `lowest` pixels on is
+    reached: two detectors that report down to scores of their own compare at one recall. nan where it is
+    not reached."""
+    counted = _count(photos, lowest, np.inf, {})
+    precision, reached = precision_recall(counted.scores, counted.true, counted.total)
+    return float(precision[reached >= recall].max(initial=-np.inf)) if (reached >= recall).any() else np.nan
+
+
+def _count(
+    photos: Sequence[PhotoFinds], lowest: float, highest: float, having: Mapping[str, int]
+) -> _Counted:
+    hits, labelled, scores, true = [], [], [np.zeros(0)], [np.zeros(0, bool)]
     for photo in photos:
         truth = photo.truth
         tall = heights(truth.boxes)
         wanted = truth.scored & (tall >= lowest) & (tall < highest)
-        for name, value in (having or {}).items():
+        for name, value in having.items():
             wanted &= truth.properties[name] == value
         hit = (photo.taken >= 0) & np.append(wanted, False)[photo.taken]
         found = heights(photo.boxes)
@@ -117,12 +154,5 @@ def detection_scores(
         labelled.append(wanted.sum())
         scores.append(photo.scores[hit | false])
         true.append(hit[hit | false])
-    all_true = np.concatenate([np.zeros(0, bool), *true])
-    total = int(sum(labelled))
-    return DetectionScores(
-        labelled=total,
-        recall=float(sum(hits)) / total if total else float("nan"),
-        recall_interval=share_interval(np.array(hits, float), np.array(labelled, float)),
-        precision=float(all_true.mean()) if len(all_true) else float("nan"),
-        average_precision=average_precision(np.concatenate([np.zeros(0), *scores]), all_true, total),
-    )
+    counts = np.array(hits, float), np.array(labelled, float)
+    return _Counted(*counts, np.concatenate(scores), np.concatenate(true))

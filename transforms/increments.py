@@ -28,7 +28,7 @@ from transforms.people import (
     FaceSet,
     Rules,
     attach,
-    likeness_graph,
+    deciding_edges,
     loose_neighbours,
     one_face_a_photo,
     own_likeness,
@@ -36,7 +36,7 @@ from transforms.people import (
 
 RENEWAL = 1.25
 
-# The neighbours of the faces int64[m] among all faces, or int64[b] of them, by cosine.
+# The neighbours of the faces int64[m] among all faces, or int64[b] of them.
 Neighbours = Callable[[np.ndarray, np.ndarray | None], NeighbourGraph]
 
 
@@ -87,7 +87,7 @@ def increment(
     faces = replace(faces, photo=photo)
     start, free = _opened(kept, constraints, changed)
     edges = joined(fresh, near(np.flatnonzero(free & kept.known), None))
-    touched = _touched_loose(faces, start, free, edges, how.threshold)
+    touched = _touched_loose(start, free, edges.filter(edges.similarity >= how.threshold))
     edges = joined(edges, near(np.flatnonzero(touched), None))
     edges = edges.filter(~np.isin(edges.left, constraints.absent) & ~np.isin(edges.right, constraints.absent))
     free |= touched
@@ -98,11 +98,10 @@ def increment(
     group = _one_face_a_photo(faces, group, moved)
     keep = _keeping(faces, constraints, how.threshold)
     group = keep(_without_singles(group, moved))
-    near_ones = loose_neighbours(faces.vectors, group, edges)
+    near_ones = loose_neighbours(faces.vectors, faces.biases(), group, edges)
     attached = keep(
-        attach(faces.vectors, group, photo, near_ones, threshold=how.threshold, bias=faces.biases(),
-               margin=how.rules.margin)
-    )  # fmt: skip
+        attach(faces.vectors, group, photo, near_ones, threshold=how.threshold, margin=how.rules.margin)
+    )
     role = np.where(free | (start < 0), np.where(group >= 0, CORE, ATTACHED), kept.role)
     role = np.where(attached < 0, UNGROUPED, role).astype(object)
     found = _judged(faces, _tidied(attached, role, kept.confidence.copy(), constraints), start, free, how)
@@ -123,12 +122,8 @@ def _opened(kept: Kept, constraints: Constraints, changed: np.ndarray) -> tuple[
     return group, free
 
 
-def _touched_loose(
-    faces: FaceSet, group: np.ndarray, free: np.ndarray, edges: NeighbourGraph, threshold: float
-) -> np.ndarray:
-    """bool[n]: the ungrouped faces, weak ones too, that are like one that is grouped anew."""
-    bias = faces.biases()
-    like = edges.filter(edges.similarity - (bias[edges.left] + bias[edges.right]) / 2 >= threshold)
+def _touched_loose(group: np.ndarray, free: np.ndarray, like: NeighbourGraph) -> np.ndarray:
+    """bool[n]: the ungrouped faces, weak ones too, that an edge joins to one that is grouped anew."""
     touched = np.zeros(len(group), bool)
     touched[like.left[free[like.right]]] = True
     touched[like.right[free[like.left]]] = True
@@ -141,7 +136,7 @@ def _put_together(
 ) -> np.ndarray:  # fmt: skip
     """int64[n]: kept people with the groups of free faces that are like them; who is alone is a group."""
     bias, weak = faces.biases(), faces.weak(how.rules.limits)
-    strong = likeness_graph(edges, bias, faces.photo, weak & free, how.threshold)
+    strong = deciding_edges(edges, bias, faces.photo, weak & free, how.threshold)
     said = constraints.among(np.flatnonzero(core | (free & ~weak)))
     strong = guided_by(strong, said) if len(said.faces) else strong
     members = np.flatnonzero(free & ~weak)

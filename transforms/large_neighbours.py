@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
 import numpy as np
@@ -26,6 +27,9 @@ from transforms.compact_vectors import CompactForm
 from transforms.neighbours import edge_order
 from transforms.vector_file import VectorFile, read_rows
 
+if TYPE_CHECKING:
+    from transforms.blocked_search import Directed
+
 _INT, _FLOAT, _BYTE = np.dtype("<i4"), np.dtype("<f4"), np.dtype("i1")
 _EDGE = np.dtype([("face", "<i4"), ("other", "<i4"), ("similarity", "<f4")])
 # Compact vectors are off by this much at most in all but very few pairs.
@@ -34,10 +38,11 @@ _COMPACT_MARGIN, _COMPACT_SLACK = 0.02, 16
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What every step needs to know. `centres` float32[c, d]; `most` faces a cell; `band` faces are merged
-    at a time; `compact` where the search works on compact vectors."""
+    """What every step needs to know. `bias` holds one number a face; `centres` float32[c, d]; `most` faces a
+    cell; `band` faces are merged at a time; `compact` where the search works on compact vectors."""
 
     vectors: VectorFile
+    bias: VectorFile
     work: str
     centres: np.ndarray
     probes: int
@@ -78,6 +83,7 @@ class AssignCells(beam.DoFn):
         path = plan.new_file("cells")
         stored = vectors if plan.compact is None else plan.compact.encode(vectors)
         storage.write_bytes(path + ".rows", _bytes((rows + start).astype(_INT)))
+        storage.write_bytes(path + ".bias", _bytes(plan.bias.read(start, stop)[rows]))
         storage.write_bytes(path, _bytes(stored[rows]))
         yield from _ranges(cells.ravel()[order], start, path)
 
@@ -111,30 +117,33 @@ class SearchCell(beam.DoFn):
         from transforms.cell_search import search_cell
 
         plan = self._plan
-        rows = np.concatenate([read_rows(p.path + ".rows", p.start, p.count, _INT) for p in parts])
+        rows, bias = _stored(parts, _INT, kind=".rows"), _stored(parts, _FLOAT, kind=".bias")
         if plan.compact is None:
             vectors = _stored(parts, _FLOAT, plan.vectors.dimensions)
-            found = search_cell(vectors, plan.k, least=plan.least, most=plan.most)
+            found = search_cell(vectors, plan.k, least=plan.least, most=plan.most, bias=bias)
         else:
-            found = self._search_compact(parts, rows, plan.compact)
+            found = self._search_compact(parts, rows, bias, plan.compact)
         edges = np.empty(len(found.face), _EDGE)
         edges["face"], edges["other"] = rows[found.face], rows[found.other]
         edges["similarity"] = found.similarity
         return _written(plan, "found", edges, edges["face"] // plan.band, order=int(rows[0]))
 
-    def _search_compact(self, parts: Sequence[Part], rows: np.ndarray, form: CompactForm):
+    def _search_compact(
+        self, parts: Sequence[Part], rows: np.ndarray, bias: np.ndarray, form: CompactForm
+    ) -> Directed:
         from transforms.blocked_search import similarities, strongest
         from transforms.cell_search import search_cell
 
         plan = self._plan
         vectors = form.decode(_stored(parts, _BYTE, form.directions.shape[1]))
         found = search_cell(
-            vectors, plan.k + _COMPACT_SLACK, least=plan.least - _COMPACT_MARGIN, most=plan.most
+            vectors, plan.k + _COMPACT_SLACK, least=plan.least - _COMPACT_MARGIN, most=plan.most, bias=bias
         )
         used, number = np.unique(np.concatenate([found.face, found.other]), return_inverse=True)
         full = plan.vectors.take(rows[used])
         face, other = number[: len(found.face)], number[len(found.face) :]
-        return strongest(found.face, found.other, similarities(full, face, other), k=plan.k, least=plan.least)
+        exact = similarities(full, bias[used], face, other)
+        return strongest(found.face, found.other, exact, k=plan.k, least=plan.least)
 
 
 class MergeFaces(beam.DoFn):
@@ -219,8 +228,8 @@ def _bytes(array: np.ndarray) -> memoryview:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
-def _stored(parts: Sequence[Part], dtype: np.dtype, width: int) -> np.ndarray:
-    return np.concatenate([read_rows(p.path, p.start, p.count, dtype, width) for p in parts])
+def _stored(parts: Sequence[Part], dtype: np.dtype, width: int = 1, *, kind: str = "") -> np.ndarray:
+    return np.concatenate([read_rows(p.path + kind, p.start, p.count, dtype, width) for p in parts])
 
 
 def _edges(parts: Sequence[Part]) -> np.ndarray:

@@ -11,7 +11,8 @@ _BLOCK = 1024
 
 @dataclass(frozen=True)
 class NeighbourGraph:
-    """Edges between faces, each once: int32[m] `left` < `right`, and float32[m] `similarity` (cosine)."""
+    """Edges between faces, each once: int32[m] `left` < `right`, and float32[m] `similarity`: the cosine,
+    or where faces have biases (`models.calibration.Cohort`) the cosine minus half of both."""
 
     faces: int
     left: np.ndarray
@@ -45,15 +46,18 @@ def nearest(queries: np.ndarray, base: np.ndarray, k: int) -> tuple[np.ndarray, 
     return indices, similarities
 
 
-def neighbour_graph(vectors: np.ndarray, *, k: int, least: float, threads: int = 1) -> NeighbourGraph:
-    """Connects every face to its `k` most similar others with a cosine of at least `least`.
+def neighbour_graph(
+    vectors: np.ndarray, *, k: int, least: float, bias: np.ndarray | None = None, threads: int = 1
+) -> NeighbourGraph:
+    """Connects every face to its `k` most similar others with a similarity of at least `least`.
 
-    `vectors` float32[n, d] of unit length. An edge that both ends name occurs once, in order of both
-    ends. All pairs are compared: fit for up to some 200,000 faces; see `large_neighbours` for more.
+    `vectors` float32[n, d] of unit length, `bias` float32[n]. An edge that both ends name occurs once, in
+    order of both ends. All pairs are compared: fit for up to some 200,000 faces; see `large_neighbours`
+    for more.
     """
     from transforms.blocked_search import search
 
-    found = search(vectors, k, least=least, threads=threads)
+    found = search(vectors, k, least=least, bias=bias, threads=threads)
     left, right = np.minimum(found.face, found.other), np.maximum(found.face, found.other)
     kept = edge_order(left, right)
     return NeighbourGraph(len(vectors), left[kept], right[kept], found.similarity[kept])

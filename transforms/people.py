@@ -112,15 +112,15 @@ def assign(
     """Groups faces by person, keeping the `constraints`; `people` is their number, for k-means alone.
 
     A person has at least two faces; a face that is like nobody else's stays ungrouped. `graph` holds the
-    neighbours of clear faces by cosine, by row among all faces, where they are known (`clear_neighbours`);
-    other edges in it don't matter. Faces attach along the edges of `attach_along`, likewise of all faces,
-    else all are compared. With both, vectors are only read a part at a time, and may lie in a file.
+    neighbours of clear faces by row among all faces, where they are known (`clear_neighbours`); other edges
+    in it don't matter. Faces attach along the edges of `attach_along`, likewise of all faces, else all are
+    compared. With both, vectors are only read a part at a time, and may lie in a file.
     """
     photo = faces.photo if rules.same_photo else np.arange(len(faces.vectors))
     bias, weak = faces.biases(), faces.weak(rules.limits)
     if graph is None:
-        graph = clear_neighbours(faces, least=least_cosine(threshold, bias[~weak]), limits=rules.limits)
-    edges = likeness_graph(graph, bias, photo, weak, threshold)
+        graph = clear_neighbours(faces, least=threshold - REACH, limits=rules.limits)
+    edges = deciding_edges(graph, bias, photo, weak, threshold)
     clear = np.flatnonzero(~weak)
     edges = guided_by(edges, constraints.among(clear)) if len(constraints.faces) else edges
     chosen = StrongFaces(faces.vectors, bias, photo, edges, clear)
@@ -137,46 +137,38 @@ def assign(
     hopeful = weak.copy()
     for ends in (edges.left, edges.right):
         hopeful[ends[edges.similarity >= threshold]] = True
-    near = loose_neighbours(
-        faces.vectors, group, attach_along, among=hopeful, least=threshold - _FAR + float(bias.min(initial=0))
-    )
-    attached = keep(
-        attach(faces.vectors, group, photo, near, threshold=threshold, bias=bias, margin=rules.margin)
-    )
+    near = loose_neighbours(faces.vectors, bias, group, attach_along, among=hopeful, least=threshold - _FAR)
+    attached = keep(attach(faces.vectors, group, photo, near, threshold=threshold, margin=rules.margin))
     role = np.where(attached < 0, UNGROUPED, np.where(group >= 0, CORE, ATTACHED)).astype(object)
     likeness = own_likeness(faces.vectors, attached, bias)
     sure = np.where(attached >= 0, curve.at(likeness - threshold), 0).astype(np.float32)
     return Assignment(attached, role, sure, grouped.ran)
 
 
-def least_cosine(threshold: float, bias: np.ndarray) -> float:
-    """The cosine that reaches `REACH` below the threshold once both biases are taken away, for all but the
-    hundredth of faces that are least like strangers: to search for theirs would take much longer."""
-    return threshold - REACH + float(min(0, np.quantile(bias, 0.01))) if len(bias) else threshold - REACH
-
-
 def clear_neighbours(faces: FaceSet, *, least: float, limits: WeakLimits, threads: int = 1) -> NeighbourGraph:
-    """The neighbours of clear faces with a cosine of at least `least`, by row among all faces."""
+    """The neighbours of clear faces with a similarity of at least `least`, by row among all faces."""
     rows = np.flatnonzero(~faces.weak(limits)).astype(np.int32)
-    found = neighbour_graph(faces.vectors[rows], k=NEIGHBOURS, least=least, threads=threads)
+    found = neighbour_graph(
+        faces.vectors[rows], k=NEIGHBOURS, least=least, bias=faces.biases()[rows], threads=threads
+    )
     return NeighbourGraph(len(faces.vectors), rows[found.left], rows[found.right], found.similarity)
 
 
-def likeness_graph(
+def deciding_edges(
     graph: NeighbourGraph, bias: np.ndarray, photo: np.ndarray, weak: np.ndarray, threshold: float
 ) -> NeighbourGraph:
-    """Clear faces' edges of a graph by cosine, with biases taken away, down to somewhat below the threshold.
+    """The edges between clear faces, down to somewhat below the threshold.
 
     Faces of one photo are no neighbours, but for near-identical ones. Arrays of `graph` may lie in files.
     """
     parts = []
     for start in range(0, max(len(graph.left), 1), _SLICE):
-        left, right, cosine = (
+        left, right, similarity = (
             np.asarray(column[start : start + _SLICE])
             for column in (graph.left, graph.right, graph.similarity)
         )
-        similarity = (cosine - (bias[left] + bias[right]) / 2).astype(np.float32)
         wanted = ~(weak[left] | weak[right]) & (similarity >= threshold - REACH)
+        cosine = similarity + (bias[left] + bias[right]) / 2
         wanted &= (photo[left] != photo[right]) | (cosine >= IDENTICAL)
         parts.append((left[wanted], right[wanted], similarity[wanted]))
     return NeighbourGraph(graph.faces, *(np.concatenate(columns) for columns in zip(*parts, strict=True)))
@@ -185,8 +177,8 @@ def likeness_graph(
 def strong_faces(vectors: np.ndarray, bias: np.ndarray, photo: np.ndarray, threshold: float) -> StrongFaces:
     """Faces that are all clear, with the graph of their neighbours."""
     count = len(vectors)
-    graph = neighbour_graph(vectors, k=NEIGHBOURS, least=least_cosine(threshold, bias))
-    edges = likeness_graph(graph, bias, photo, np.zeros(count, bool), threshold)
+    graph = neighbour_graph(vectors, k=NEIGHBOURS, least=threshold - REACH, bias=bias)
+    edges = deciding_edges(graph, bias, photo, np.zeros(count, bool), threshold)
     return StrongFaces(vectors, bias, photo, edges, np.arange(count))
 
 
@@ -223,60 +215,60 @@ def _without_singles(labels: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class LooseNeighbours:
-    """Pairs of an ungrouped face and a grouped one: int[m] `loose`, `core`, float32[m] `cosine`;
+    """Pairs of an ungrouped face and a grouped one: int[m] `loose`, `core`, float32[m] `similarity`;
     `unlisted` float32[n], how alike a grouped face that is in no pair with it may be to each face."""
 
     loose: np.ndarray
     core: np.ndarray
-    cosine: np.ndarray
+    similarity: np.ndarray
     unlisted: np.ndarray
 
 
 def loose_neighbours(
-    vectors: np.ndarray, group: np.ndarray, graph: NeighbourGraph | None = None, *,
-    among: np.ndarray | None = None, least: float = -1.0,
+    vectors: np.ndarray, bias: np.ndarray | None, group: np.ndarray, graph: NeighbourGraph | None = None, *,
+    among: np.ndarray | None = None, least: float = -2.0,
 ) -> LooseNeighbours:  # fmt: skip
     """The grouped faces nearest to each ungrouped one: the edges of `graph`, or else all are compared, of
-    the ungrouped ones those `among` bool[n], down to a cosine of `least`."""
+    the ungrouped ones those `among` bool[n], down to a similarity of `least`."""
     core = np.flatnonzero(group >= 0)
     if graph is None:
         loose = np.flatnonzero((group < 0) & (True if among is None else among))
         from transforms.probe_search import neighbours_among  # on use: compiles
 
-        found = neighbours_among(vectors, loose, _ATTACH_NEIGHBOURS, least=least, base=core)
+        found = neighbours_among(vectors, loose, _ATTACH_NEIGHBOURS, least=least, bias=bias, base=core)
         unlisted = _unlisted(len(group), found.face, found.similarity, _ATTACH_NEIGHBOURS, least)
         return LooseNeighbours(found.face, found.other, found.similarity, unlisted)
     parts = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
     for start in range(0, len(graph.left), _SLICE):
-        left, right, cosine = (
+        left, right, similarity = (
             np.asarray(column[start : start + _SLICE])
             for column in (graph.left, graph.right, graph.similarity)
         )
         parts += [
-            (a[mine], b[mine], cosine[mine])
+            (a[mine], b[mine], similarity[mine])
             for a, b in ((left, right), (right, left))
             for mine in [group[a] < 0]
         ]
-    face, other, cosine = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    order = np.lexsort((-cosine, face))
-    face, other, cosine = face[order], other[order], cosine[order]
-    unlisted = _unlisted(len(group), face, cosine, NEIGHBOURS, float(cosine.min(initial=1)))
+    face, other, similarity = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    order = np.lexsort((-similarity, face))
+    face, other, similarity = face[order], other[order], similarity[order]
+    unlisted = _unlisted(len(group), face, similarity, NEIGHBOURS, float(similarity.min(initial=1)))
     grouped = group[other] >= 0
-    return LooseNeighbours(face[grouped], other[grouped], cosine[grouped], unlisted)
+    return LooseNeighbours(face[grouped], other[grouped], similarity[grouped], unlisted)
 
 
-def _unlisted(faces: int, face: np.ndarray, cosine: np.ndarray, k: int, least: float) -> np.ndarray:
+def _unlisted(faces: int, face: np.ndarray, similarity: np.ndarray, k: int, least: float) -> np.ndarray:
     """float32[n]: `least`, or the k-th of a face's neighbours, given by face and the most alike first."""
     result = np.full(faces, least, np.float32)
     begins = np.flatnonzero(np.append(True, np.diff(face) != 0)) if len(face) else np.zeros(0, np.int64)
     full = begins[np.diff(np.append(begins, len(face))) >= k]
-    result[face[full]] = cosine[full + k - 1]
+    result[face[full]] = similarity[full + k - 1]
     return result
 
 
 def attach(
     vectors: np.ndarray, group: np.ndarray, photo: np.ndarray, near: LooseNeighbours | None = None, *,
-    threshold: float, bias: np.ndarray | None = None, margin: float = Rules.margin,
+    threshold: float, margin: float = Rules.margin,
 ) -> np.ndarray:  # fmt: skip
     """int64[n]: `group` with ungrouped faces put to the person that they clearly fit.
 
@@ -285,15 +277,12 @@ def attach(
     face's photo already; of two faces of one photo the better fit goes first.
     """
     result = group.copy()
-    near = loose_neighbours(vectors, group) if near is None else near
+    near = loose_neighbours(vectors, None, group) if near is None else near
     if not len(near.loose):
         return result
-    bias = np.zeros(len(vectors), np.float32) if bias is None else bias
-    similarity = near.cosine - (bias[near.loose] + bias[near.core]) / 2
-    loose, best, fit, second, alone = _best_people(near.loose, group[near.core], similarity)
+    loose, best, fit, second, alone = _best_people(near.loose, group[near.core], near.similarity)
     # Who sees one person alone among the neighbours may have a runner-up beyond them.
-    hidden = near.unlisted[loose] - (bias[loose] + bias.min()) / 2
-    unseen = np.flatnonzero(alone & (fit >= threshold) & (hidden > fit - margin))
+    unseen = np.flatnonzero(alone & (fit >= threshold) & (near.unlisted[loose] > fit - margin))
     second[unseen] = fit[unseen] - _lead(vectors, group, loose[unseen], best[unseen])
     fits = np.flatnonzero((fit >= threshold) & (fit - second >= margin))
     fits = fits[np.lexsort((loose[fits], -fit[fits]))]

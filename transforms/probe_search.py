@@ -18,6 +18,7 @@ from transforms.blocked_search import (
     Best,
     Directed,
     Format,
+    Table,
     product_format,
     reaching_pairs,
     similarities,
@@ -40,26 +41,29 @@ class Cells:
 
 
 def neighbours_among(
-    vectors: np.ndarray, rows: np.ndarray, k: int, *, least: float, base: np.ndarray | None = None,
-    cells: Cells | None = None, threads: int = 1, bfloat16: bool | None = None,
+    vectors: np.ndarray, rows: np.ndarray, k: int, *, least: float, bias: np.ndarray | None = None,
+    base: np.ndarray | None = None, cells: Cells | None = None, threads: int = 1,
+    bfloat16: bool | None = None,
 ) -> Directed:  # fmt: skip
-    """For each of the faces int64[m] `rows` the up to `k` most similar others with a cosine ≥ `least`.
+    """For each of the faces int64[m] `rows` the up to `k` most similar others with a similarity ≥ `least`.
 
-    `vectors` float32[n, d] of unit length, perhaps in a file; neighbours are all other faces, or those of
-    int64[b] `base`. Without `cells` all pairs are compared; how
-    exact that is in `bfloat16`: see `blocked_search.search`. Memory: 12 bytes for each of m·k neighbours, the
-    vectors of `rows`, and a slice of the others a thread.
+    `vectors` float32[n, d] of unit length, perhaps in a file, with `bias` float32[n] as in
+    `blocked_search`; neighbours are all other faces, or those of int64[b] `base`. Without `cells` all
+    pairs are compared; how exact that is in `bfloat16`: see `blocked_search.search`. Memory: 12 bytes for
+    each of m·k neighbours, the vectors of `rows`, and a slice of the others a thread.
     """
     form = product_format(bfloat16)
     best = Best(len(rows), min(k, max(len(vectors) - 1, 0)) + form.slack)
     if len(rows) and k > 0:
-        queries = _Queries(np.ascontiguousarray(vectors[rows], np.float32), form, least - form.margin, cells)
-        for query, other, similarity in queries.found(vectors, base, threads):
+        wanted = np.ascontiguousarray(vectors[rows], np.float32)
+        table = Table.of(wanted, None if bias is None else bias[rows], form)
+        queries = _Queries(table, wanted, form, least - form.margin, cells)
+        for query, other, similarity in queries.found(vectors, bias, base, threads):
             others = rows[query] != other
             best.offer(query[others], other[others], similarity[others])
     query, other = best.pairs()
     face = rows[query].astype(np.int32)
-    exact = similarities(np.asarray(vectors), face, other)
+    exact = similarities(np.asarray(vectors), bias, face, other)
     found = strongest(query, other, exact, k=k, least=least)
     return Directed(rows[found.face].astype(np.int32), found.other, found.similarity)
 
@@ -67,9 +71,10 @@ def neighbours_among(
 class _Queries:
     """The faces that look for neighbours, by the cells in which they do."""
 
-    def __init__(self, vectors: np.ndarray, form: Format, bar: float, cells: Cells | None) -> None:
-        self._table = torch.from_numpy(vectors).to(form.dtype)
-        self._form, self._bar = form, bar
+    def __init__(
+        self, table: Table, vectors: np.ndarray, form: Format, bar: float, cells: Cells | None
+    ) -> None:
+        self._table, self._form, self._bar = table, form, bar
         self._centres = None if cells is None else torch.from_numpy(cells.centres)
         if cells is not None:
             probed = nearest_cells(vectors, cells.centres, cells.probes)
@@ -80,7 +85,7 @@ class _Queries:
             )
 
     def found(
-        self, vectors: np.ndarray, base: np.ndarray | None, threads: int
+        self, vectors: np.ndarray, bias: np.ndarray | None, base: np.ndarray | None, threads: int
     ) -> Iterator[tuple[np.ndarray, ...]]:
         """(query, row, similarity) of pairs, slice by slice in order."""
         count = len(vectors) if base is None else len(base)
@@ -90,35 +95,37 @@ class _Queries:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for start in range(0, count, size):
                 these = slice(start, start + size) if base is None else base[start : start + size]
-                waiting.append(pool.submit(self._in_slice, vectors, these))
+                waiting.append(pool.submit(self._in_slice, vectors, bias, these))
                 if len(waiting) > threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
 
-    def _in_slice(self, vectors: np.ndarray, these: slice | np.ndarray) -> tuple[np.ndarray, ...]:
-        part = torch.from_numpy(np.array(vectors[these], np.float32))
+    def _in_slice(
+        self, vectors: np.ndarray, bias: np.ndarray | None, these: slice | np.ndarray
+    ) -> tuple[np.ndarray, ...]:
+        part = np.array(vectors[these], np.float32)
+        table = Table.of(part, None if bias is None else bias[these], self._form)
         numbers = np.arange(these.start, these.start + len(part)) if isinstance(these, slice) else these
         numbers = numbers.astype(np.int32)
         pieces = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
         for queries, rows in self._together(part):
-            inside = part if rows is None else part[torch.from_numpy(rows)]
             others = numbers if rows is None else numbers[rows]
-            right_side = inside.to(self._form.dtype)
+            right_side = table.right(slice(None) if rows is None else torch.from_numpy(rows))
             for at in range(0, len(queries), _ROWS):
                 block = queries[at : at + _ROWS]
                 chosen = slice(at, at + _ROWS) if rows is None else torch.from_numpy(block)
-                left_side = self._table[chosen]
+                left_side = self._table.left(chosen)
                 left, right, similarity = reaching_pairs(left_side, right_side, self._form, self._bar)
                 pieces.append((block[left].astype(np.int32), others[right], similarity))
         return tuple(np.concatenate(column) for column in zip(*pieces, strict=True))
 
-    def _together(self, part: torch.Tensor) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    def _together(self, part: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         """Which queries are compared with which rows of a part, None for all with all."""
         if self._centres is None:
-            yield np.arange(len(self._table)), None
+            yield np.arange(len(self._table.rows)), None
             return
-        cell = (part @ self._centres.T).argmax(dim=1).numpy()
+        cell = (torch.from_numpy(part) @ self._centres.T).argmax(dim=1).numpy()
         order = np.argsort(cell, kind="stable")
         bounds = np.cumsum(np.bincount(cell, minlength=len(self._centres)))[:-1]
         for queries, rows in zip(self._of_cell, np.split(order, bounds), strict=True):

@@ -11,7 +11,7 @@ import numpy as np
 from models.calibration import USUAL_CONFIDENCE, Curve, Line
 from transforms.constraints import Constraints
 from transforms.decided_people import assign_decided
-from transforms.grouping import DEFAULT
+from transforms.grouping import DEFAULT, REACH
 from transforms.increments import RENEWAL, Growth, Kept, increment, joined
 from transforms.neighbours import NeighbourGraph, graph_within
 from transforms.people import (
@@ -22,7 +22,6 @@ from transforms.people import (
     WeakLimits,
     assign,
     clear_neighbours,
-    least_cosine,
 )
 
 FULL, RENEWED, INCREMENT = "full", "renewed on the kept graph", "increment"
@@ -52,15 +51,14 @@ class Regrouped:
 
 @dataclass(frozen=True)
 class Search:
-    """How neighbours by cosine are found, each edge once: `whole` (faces, least, limits) → those of all
-    clear faces at least; `among` (vectors, least, rows, base) → those of int64[m] rows among int64[b] base,
-    or all faces.
+    """How neighbours are found, each edge once: `whole` (faces, least, limits) → those of all clear faces at
+    least; `among` (faces, least, rows, base) → those of int64[m] rows among int64[b] base, or all faces.
 
     With `along` the whole graph has weak faces in it too, who then attach along it; it is not kept.
     """
 
     whole: Callable[[FaceSet, float, WeakLimits], NeighbourGraph]
-    among: Callable[[np.ndarray, float, np.ndarray, np.ndarray | None], NeighbourGraph]
+    among: Callable[[FaceSet, float, np.ndarray, np.ndarray | None], NeighbourGraph]
     along: bool = False
 
 
@@ -73,7 +71,7 @@ def exact_search(threads: int = 1) -> Search:
 
 
 def neighbours_of(
-    vectors: np.ndarray, least: float, rows: np.ndarray, base: np.ndarray | None = None, **how
+    faces: FaceSet, least: float, rows: np.ndarray, base: np.ndarray | None = None, **how
 ) -> NeighbourGraph:
     """The neighbours of int64[m] `rows` among int64[b] `base`, or all faces, each edge once.
 
@@ -81,11 +79,13 @@ def neighbours_of(
     """
     from transforms.probe_search import neighbours_among  # on use: compiles
 
-    found = neighbours_among(vectors, rows, NEIGHBOURS, least=least, base=base, **how)
+    found = neighbours_among(
+        faces.vectors, rows, NEIGHBOURS, least=least, bias=faces.biases(), base=base, **how
+    )
     left, right = np.minimum(found.face, found.other), np.maximum(found.face, found.other)
     empty = np.zeros(0, np.int32)
-    graph = NeighbourGraph(len(vectors), left, right, found.similarity)
-    return joined(graph, NeighbourGraph(len(vectors), empty, empty, np.zeros(0, np.float32)))
+    graph = NeighbourGraph(len(faces.vectors), left, right, found.similarity)
+    return joined(graph, NeighbourGraph(len(faces.vectors), empty, empty, np.zeros(0, np.float32)))
 
 
 def regroup(
@@ -104,14 +104,14 @@ def regroup(
     clear = ~faces.weak(rules.limits)
     count = int(clear.sum())
     threshold = line.at(count)
-    least = least_cosine(threshold, faces.biases()[clear])
+    least = threshold - REACH
     graph: NeighbourGraph | None = None
     if kept is not None and frozen is not None:
         little = count < RENEWAL * frozen.clear
         grows = little and changed is not None and method == DEFAULT and rules.merge
         if grows or (kept.graph is not None and (little or frozen.least <= least)):
             least = frozen.least
-            near = partial(search.among, faces.vectors, least)
+            near = partial(search.among, faces, least)
             # A weak face has no place in the graph, but may attach to someone.
             fresh = near(
                 np.flatnonzero(~kept.known & (clear | grows)), None if grows else np.flatnonzero(clear)

@@ -14,6 +14,7 @@ from pipeline.cli import main
 from pipeline.correct import correct, review
 from pipeline.evaluate_corrections import corrections
 from pipeline.group import is_current
+from pipeline.labelled import Workplace
 from pipeline.stats import ask, stats
 from tests.grown_library import (
     GrownLibrary,
@@ -278,11 +279,14 @@ def test_simulated_users_make_the_people_better(tmp_path: Path) -> None:
         count=20,
         method="default",
         seed=0,
-        plot=str(tmp_path / "p.svg"),
+        work=Workplace(str(tmp_path / "out"), "albumen evaluate corrections LIBRARY", quiet=True),
     )
     curves = facts["bcubed_f"]
     assert curves["most useful"][-1] >= curves["most useful"][0]
-    assert len(curves["random"]) == 3 and (tmp_path / "p.svg").exists() and "20 random" in lines[2]
+    assert len(curves["random"]) == 3 and "20 random" in lines[2]
+    page = (tmp_path / "out" / "corrections.md").read_text()
+    assert f"| 20 | {curves['most useful'][2]:.4f} | {curves['random'][2]:.4f} |" in page
+    assert (tmp_path / "out" / "corrections.svg").exists()
 
 
 def _by_folder(path: Path, hard: GrownLibrary) -> Library:

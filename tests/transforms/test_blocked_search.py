@@ -17,8 +17,13 @@ def people_vectors(people: int, each: int, *, seed: int = 0, spread: float = 0.5
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def brute_force(vectors: np.ndarray, k: int, least: float) -> list[list[int]]:
+def all_alike(vectors: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
     alike = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
+    return alike if bias is None else alike - (bias[:, None] + bias.astype(np.float64)) / 2
+
+
+def brute_force(vectors: np.ndarray, bias: np.ndarray | None, k: int, least: float) -> list[list[int]]:
+    alike = all_alike(vectors, bias)
     np.fill_diagonal(alike, -3)
     nearest = np.argsort(-alike, axis=1, kind="stable")[:, :k]
     return [[int(o) for o in row if alike[face, o] >= least] for face, row in enumerate(nearest)]
@@ -31,29 +36,35 @@ def brute_force(vectors: np.ndarray, k: int, least: float) -> list[list[int]]:
     least=st.floats(-1, 0.95),
     sides=st.sampled_from([(7, 21), (16, 16), (1024, 4096)]),
     threads=st.sampled_from([1, 3]),
+    biased=st.booleans(),
 )
 def test_the_search_in_float32_finds_what_comparing_all_pairs_finds(
-    count: int, k: int, least: float, sides: tuple[int, int], threads: int
+    count: int, k: int, least: float, sides: tuple[int, int], threads: int, biased: bool
 ) -> None:
     vectors = unit_vectors(count)
-    alike = vectors @ vectors.T
+    bias = np.random.default_rng(k).normal(0.1, 0.2, count).astype(np.float32) if biased else None
+    alike = all_alike(vectors, bias)
     if np.abs(alike - least).min(initial=1) < 1e-5:
         return  # rounding decides
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocked_search, "_ROWS", sides[0])
         patch.setattr(blocked_search, "_COLUMNS", sides[1])
-        found = search(vectors, k, least=least, threads=threads, bfloat16=False)
+        found = search(vectors, k, least=least, bias=bias, threads=threads, bfloat16=False)
     lists = [found.other[found.face == face].tolist() for face in range(count)]
-    assert lists == brute_force(vectors, k, least)
+    assert lists == brute_force(vectors, bias, k, least)
     np.testing.assert_allclose(found.similarity, alike[found.face, found.other], atol=1e-6)
 
 
+@pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("k", [5, 40])
-def test_bfloat16_finds_the_same_but_for_near_ties_with_similarities_of_full_precision(k: int) -> None:
+def test_bfloat16_finds_the_same_but_for_near_ties_with_similarities_of_full_precision(
+    k: int, biased: bool
+) -> None:
     vectors = people_vectors(20, 30)
-    exact = search(vectors, k, least=0.5, bfloat16=False)
-    fast = search(vectors, k, least=0.5, bfloat16=True)
-    alike = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
+    bias = np.random.default_rng(0).normal(0, 0.2, 600).astype(np.float32) if biased else None
+    exact = search(vectors, k, least=0.5, bias=bias, bfloat16=False)
+    fast = search(vectors, k, least=0.5, bias=bias, bfloat16=True)
+    alike = all_alike(vectors, bias)
     np.testing.assert_allclose(fast.similarity, alike[fast.face, fast.other], atol=1e-6)
     pairs = [set(zip(f.face.tolist(), f.other.tolist(), strict=True)) for f in (exact, fast)]
     assert len(pairs[0] & pairs[1]) >= 0.995 * len(pairs[0])

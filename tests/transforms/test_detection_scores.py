@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from transforms.detection_scores import PhotoFinds, Truth, detection_scores, match
+from transforms.detection_scores import PhotoFinds, Truth, detection_scores, match, precision_at
 
 
 def photo(
@@ -47,6 +47,18 @@ def test_subsets_leave_other_labels_out_and_keep_false_finds() -> None:
     assert (tall.labelled, tall.recall, tall.precision, tall.average_precision) == (1, 1, 1, 1)
     low = detection_scores([one], lowest=40, highest=80)
     assert (low.labelled, low.recall, low.precision) == (2, 0.5, 0.5)
+
+
+def test_precision_at_a_recall_leaves_out_the_finds_of_lower_score() -> None:
+    labels = [[0, 0, 50, 50], [100, 0, 150, 50]]
+    found = [[0, 0, 50, 50], [400, 0, 450, 50], [100, 0, 150, 50], [600, 0, 650, 50]]
+    one = photo(labels, [True] * 2, found, [0.9, 0.8, 0.7, 0.6])
+    assert detection_scores([one], lowest=40).precision == pytest.approx(2 / 4)
+    assert precision_at([one], 0.5, lowest=40) == 1
+    assert precision_at([one], 1.0, lowest=40) == pytest.approx(2 / 3), (
+        "not 2 of 4: the last score is left out"
+    )
+    assert np.isnan(precision_at([photo(labels, [True] * 2, found[:1], [0.9])], 1.0, lowest=40))
 
 
 def test_without_labels_there_is_no_score() -> None:

@@ -271,7 +271,7 @@ def test_edges_say_as_much_of_loose_faces_as_comparing_all_does() -> None:
     group = np.where(np.random.default_rng(0).random(len(who)) < 0.3, -1, who)
     everything = neighbour_graph(vectors, k=len(who), least=-1)
     listed = neighbour_graph(vectors, k=NEIGHBOURS, least=0.1)
-    found = loose_neighbours(vectors, group, listed)
+    found = loose_neighbours(vectors, None, group, listed)
     kept = set(zip(found.loose.tolist(), found.core.tolist(), strict=True))
     for a, b, cosine in zip(everything.left, everything.right, everything.similarity, strict=True):
         for loose, core in ((a, b), (b, a)):

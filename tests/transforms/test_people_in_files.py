@@ -32,7 +32,7 @@ def faces_and_file(folder: Path) -> tuple[FaceSet, FaceSet]:
 
 
 def on_graph(faces: FaceSet, said: Constraints = Constraints()) -> Assignment:
-    graph = neighbour_graph(np.asarray(faces.vectors), k=80, least=LEVEL - 0.2)
+    graph = neighbour_graph(np.asarray(faces.vectors), k=80, least=LEVEL - 0.2, bias=faces.bias)
     return assign(
         faces, method="default", threshold=LEVEL, seed=0, constraints=said, graph=graph, attach_along=graph
     )

@@ -19,8 +19,10 @@ def pairs(found) -> set[tuple[int, int]]:
     return set(zip(found.face.tolist(), found.other.tolist(), strict=True))
 
 
-def expected(vectors: np.ndarray, rows: np.ndarray, k: int, least: float) -> set[tuple[int, int]]:
-    similarity = vectors[rows] @ vectors.T
+def expected(
+    vectors: np.ndarray, bias: np.ndarray, rows: np.ndarray, k: int, least: float
+) -> set[tuple[int, int]]:
+    similarity = vectors[rows] @ vectors.T - (bias[rows][:, None] + bias) / 2
     similarity[np.arange(len(rows)), rows] = -2
     best = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
     return {
@@ -38,10 +40,12 @@ def test_it_finds_what_comparing_all_pairs_finds(
     rows = random.permutation(count)[:asked]
     # Looked for in every cell, nothing can be missed.
     cells = Cells(unit(random.normal(size=(3, 8))), 3) if celled else None
-    found = neighbours_among(vectors, rows, k, least=0.2, cells=cells, bfloat16=False)
-    assert pairs(found) == expected(vectors, rows, k, 0.2)
+    bias = random.normal(0, 0.1, count).astype(np.float32)
+    found = neighbours_among(vectors, rows, k, least=0.2, bias=bias, cells=cells, bfloat16=False)
+    assert pairs(found) == expected(vectors, bias, rows, k, 0.2)
     assert len(found.face) == len(pairs(found))
     alike = np.einsum("ij,ij->i", vectors[found.face], vectors[found.other])
+    alike -= (bias[found.face] + bias[found.other]) / 2
     np.testing.assert_allclose(found.similarity, alike, atol=1e-5)
 
 
