@@ -33,17 +33,20 @@ def repair_tables(library: Library, findings: Sequence[Finding], *, run: str, ca
 
 
 def _recast(library: Library, name: str, new: str) -> bool:
-    """Gives a chunk's tables their schemas where that loses nothing; whether it could."""
+    """Gives a chunk's tables their schemas where that loses nothing; whether that mends it."""
     try:
         photos, _, thumbs = library.read_chunk(name)
-        all_faces = library.read_all_faces(name)
-        right = {k: _as(t, faces_schema(_size(t))) for k, t in all_faces.items()}
-        library.rewrite_chunk(
-            name, new, photos=_as(photos, PHOTOS_SCHEMA), faces=right,
-            thumbs=None if thumbs is None else _as(thumbs, THUMBS_SCHEMA),
-        )  # fmt: skip
+        faces = library.read_all_faces(name)
+        right = {kind: _as(table, faces_schema(_size(table))) for kind, table in faces.items()}
+        right_photos = _as(photos, PHOTOS_SCHEMA)
+        right_thumbs = None if thumbs is None else _as(thumbs, THUMBS_SCHEMA)
     except (LibraryError, KeyError, ValueError, NotImplementedError):  # Arrow's errors are among these
         return False
+    pairs = [(photos, right_photos), *((faces[kind], right[kind]) for kind in faces)]
+    pairs += [] if thumbs is None else [(thumbs, right_thumbs)]
+    if all(before.schema.equals(after.schema) for before, after in pairs):
+        return False  # it is something else, such as vectors of another length
+    library.rewrite_chunk(name, new, photos=right_photos, faces=right, thumbs=right_thumbs)
     return True
 
 

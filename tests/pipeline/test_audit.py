@@ -10,6 +10,7 @@ import pytest
 from pipeline.audit import audit
 from tests.export_library import Exported, make_library
 from transforms.library import Library
+from transforms.records import OK, FaceRow, FileEntry, PhotoRow
 from transforms.tables import EMBEDDING, FACE_ID, PHOTO_ID, matrix
 
 
@@ -92,6 +93,20 @@ def test_columns_in_another_order_and_of_another_width_are_mended_without_loss(m
     assert summary.left == [] and summary.again == 0
     (name,) = library.chunk_names()
     assert library.read_chunk(name)[0].equals(photos) and library.read_chunk(name)[1].equals(faces)
+
+
+def test_vectors_of_another_length_than_all_others_are_taken_out(made: Exported) -> None:
+    library = made.library
+    box = np.array([1, 1, 9, 9], np.float32)
+    photo = PhotoRow(FileEntry("main", b"o1.jpg", 1, 1), OK, None, "f" * 32, 96, 64, "JPEG")
+    face = FaceRow(f"{'f' * 32}:0", "f" * 32, box, np.zeros((5, 2), np.float32), 0.9, 8, 0.3, 0, 0)
+    library.commit_chunk(
+        "other", fingerprint="test", photos=[photo], faces=[face],
+        embeddings=np.eye(1, 4, dtype=np.float32), thumbs=(),
+    )  # fmt: skip
+    assert kinds(library) == {"schema"}
+    summary = audit(library, fix=True)
+    assert summary.left == [] and summary.again == 1 and len(library.chunk_names()) == 1
 
 
 def test_nothing_is_taken_out_while_the_originals_are_away(made: Exported) -> None:
