@@ -133,9 +133,11 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
         if kwargs["beside"] and kwargs["out"]:
             raise UsageError("--beside writes into the archive: leave --out away")
         names = ("min_confidence", "only_named", "at_least", "most", "balanced", "seed", "ungrouped")
+        first, last = _days(since, until)
         selection = Selection(
             people=people,
-            **_days(since, until),
+            since=first,
+            until=last,
             **{name: kwargs.pop(name) for name in names},
         )
         summary = export(Library.open(library), ExportOptions(selection=selection, **kwargs))
@@ -240,12 +242,12 @@ def _check_options(to: str, context: click.Context) -> None:
             raise UsageError(f"--{name.replace('_', '-')} is for --to {of}")
 
 
-def _days(since: str | None, until: str | None) -> dict[str, datetime | None]:
+def _days(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
     """From the beginning of the first day to the end of the last."""
     first, last = _day("--since", since), _day("--until", until)
     if first and last and first > last:
         raise UsageError(f"--since {since} is after --until {until}")
-    return {"since": first, "until": last + timedelta(days=1) if last else None}
+    return first, last + timedelta(days=1) if last else None
 
 
 def _day(option: str, text: str | None) -> datetime | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from types import MappingProxyType
@@ -48,16 +48,17 @@ def lines_for(named: Iterable[NamedFace], known: Mapping[str, str] = MappingProx
     For each name one face is named, the first of those in the person who holds most of them, unless
     somebody is called so already; one face of each other person who holds some, and each that nobody holds,
     is said to be the same person. Persons whose name is right already need nothing. Where a person's other
-    faces were left as they are, these faces leave the person alone, and do not take all of them along.
+    faces were left as they are, these faces leave the person alone, and the others stay together.
     """
     by_name: dict[str, list[NamedFace]] = {}
-    staying = set()
+    staying: dict[str, list[str]] = {}
     for face in named:
         if face.name in ("", face.person_name) or face.person_id == known.get(face.name, ""):
-            staying.add(face.person_id)
+            staying.setdefault(face.person_id or "", []).append(face.face_id)
         if face.name:
             by_name.setdefault(face.name, []).append(face)
-    lines = _splits(by_name, staying - {None}, known)
+    staying.pop("", None)
+    lines = _splits(by_name, staying, known)
     for name, faces in sorted(by_name.items()):
         groups: dict[str, list[str]] = {}
         for face in sorted(faces, key=lambda f: f.face_id):
@@ -80,20 +81,31 @@ def lines_for(named: Iterable[NamedFace], known: Mapping[str, str] = MappingProx
 
 
 def _splits(
-    by_name: Mapping[str, Sequence[NamedFace]], staying: Collection[str | None], known: Mapping[str, str]
+    by_name: Mapping[str, Sequence[NamedFace]], staying: Mapping[str, Sequence[str]], known: Mapping[str, str]
 ) -> list[Line]:
-    """The faces that leave people who stay, by person and new name."""
+    """The faces that leave people who stay, by person and new name; and that those who stay belong together,
+    or they would follow the ones that they are like."""
     leaving: dict[tuple[str, str], list[str]] = {}
     for name, faces in by_name.items():
         for face in faces:
             person = face.person_id
-            if person in staying and face.person_name != name and known.get(name) != person:
-                leaving.setdefault((str(person), name), []).append(face.face_id)
-    return [
+            if (
+                person is not None
+                and person in staying
+                and face.person_name != name
+                and known.get(name) != person
+            ):
+                leaving.setdefault((person, name), []).append(face.face_id)
+    lines = [
         Line("split", person, tuple(sorted(faces)[start : start + _FACES_A_LINE]))
         for (person, _), faces in sorted(leaving.items())
         for start in range(0, len(faces), _FACES_A_LINE)
     ]
+    for person in sorted({person for person, _ in leaving}):
+        first, *rest = sorted(set(staying[person]))
+        for start in range(0, len(rest), _FACES_A_LINE):
+            lines.append(Line("same", first, tuple(rest[start : start + _FACES_A_LINE])))
+    return lines
 
 
 def with_lines(data: bytes, lines: Sequence[Line], *, note: str) -> tuple[bytes, int]:
