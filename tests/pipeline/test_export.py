@@ -26,6 +26,7 @@ from transforms.export_records import export_records
 from transforms.export_table import csv_lines
 from transforms.library import LibraryError
 from transforms.listing import list_archive
+from transforms.records import OK, FileEntry, PhotoRow
 from transforms.selected import Selection
 from transforms.tables import SELECTED_SCHEMA
 
@@ -360,6 +361,23 @@ def test_exiftool_reads_names_and_places(made: Exported, tmp_path: Path) -> None
     slash = next(r for r in read if "a&b <c>" in r["SourceFile"])
     assert slash["TagsList"] == ["People/Bello - Böse"], "a slash would be a level of tags"
     assert slash["RegionInfo"]["RegionList"][0]["Name"] == "Bello / Böse"
+
+
+def test_of_two_files_that_would_share_a_sidecar_the_first_has_it(tmp_path: Path) -> None:
+    """As a RAW file and its JPEG do where sidecars have Adobe's names."""
+    made = make_library(tmp_path)
+    photo = made.face_ids[b"o1.jpg"].partition(":")[0]
+    shutil.copy(made.archive / "o1.jpg", made.archive / "o1.png")
+    row = PhotoRow(FileEntry("main", b"o1.png", 1, 1), OK, None, photo, WIDTH, HEIGHT, "JPEG")
+    none = np.zeros((0, 8), np.float32)
+    made.library.commit_chunk("more", fingerprint="test", photos=[row], faces=[], embeddings=none, thumbs=())
+    for expected in (16, 0):
+        done = run(made, "xmp", tmp_path / "out", stem=True)
+        assert (done.files, done.problems) == (
+            expected,
+            [("o1.png", "shares o1.xmp with the file before it")],
+        )
+    assert not run(made, "xmp", tmp_path / "other").problems
 
 
 def test_sidecars_beside_originals_merge_and_are_taken_back(tmp_path: Path) -> None:
