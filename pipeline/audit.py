@@ -11,15 +11,16 @@ from itertools import groupby
 from pipeline.forget import finish_forgetting
 from transforms import storage
 from transforms.audit import (
+    BROKEN_ROW,
     DAMAGED,
     ORIGINAL,
     RECORD,
     REVISION,
+    SCHEMA,
+    VECTOR,
     Finding,
     audit_revisions,
     audit_tables,
-    remove_partial,
-    repair_tables,
 )
 from transforms.compaction import tidy
 from transforms.export_records import drop_record, export_records
@@ -27,6 +28,7 @@ from transforms.forgetting import PENDING
 from transforms.lease import Lease
 from transforms.library import Library, LibraryError
 from transforms.records import NO_FACE, OK
+from transforms.repair import remove_partial, repair_tables
 from transforms.tables import PATH_BYTES, ROOT, STATUS
 
 _SHOWN = 20
@@ -35,11 +37,15 @@ _SINGLY = (OK, NO_FACE)
 
 @dataclass
 class AuditSummary:
-    """What was found, and with ``--fix`` what is left of it."""
+    """What was found, and with ``--fix`` what is left of it, and how many photos are to be indexed `again`
+    (from `archives`, into `library`)."""
 
     findings: list[Finding] = field(default_factory=list)
     left: list[Finding] = field(default_factory=list)
     fixed: bool = False
+    again: int = 0
+    library: str = ""
+    archives: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, object]:
         """For ``--json``."""
@@ -47,6 +53,7 @@ class AuditSummary:
             "findings": [_plain(f) for f in self.findings],
             "left": [_plain(f) for f in self.left],
             "fixed": self.fixed,
+            "again": self.again,
         }
 
     def lines(self) -> list[str]:
@@ -60,16 +67,29 @@ class AuditSummary:
             return [*lines, "albumen audit LIBRARY --fix mends what can be mended."]
         mended = len(self.findings) - len(self.left)
         lines.append(f"{mended:,} of {len(self.findings):,} findings were mended.")
+        if self._took_out:
+            number = f"{self.again:,} photos were" if self.again else "Photos were"
+            lines.append(f"{number} taken out, for their rows could not be trusted. Look at them again:")
+            lines += [f"  albumen index {archive} {self.library}" for archive in self.archives]
         lines += [f"Left: {f.kind}: {f.file}: {_remedy(f)}" for f in self.left[:_SHOWN]]
         return lines
+
+    @property
+    def _took_out(self) -> bool:
+        lost = [f for f in self.findings if f.kind == DAMAGED and f.chunk]
+        return self.again > 0 or bool(lost and not any(f.kind == DAMAGED for f in self.left))
 
 
 def audit(library: Library, *, fix: bool = False) -> AuditSummary:
     """Looks through a library; with `fix` mends it. Raises LibraryError where it is none."""
     with Lease(library.path):
-        summary = AuditSummary(list(findings(library)))
+        archives = library.info().roots.values()
+        summary = AuditSummary(
+            list(findings(library)), library=library.path, archives=tuple(sorted(archives))
+        )
         if fix and summary.findings:
-            _mend(library, summary.findings)
+            there = all(storage.is_url(place) or os.path.isdir(place) for place in archives)
+            summary.again = _mend(library, summary.findings, can_index=there)
             summary.left, summary.fixed = list(findings(library)), True
     return summary
 
@@ -113,16 +133,18 @@ def _missing_originals(library: Library) -> Iterator[Finding]:
                 yield Finding(ORIGINAL, location, f"photos that are gone, the first {first}", len(gone))
 
 
-def _mend(library: Library, found: list[Finding]) -> None:
+def _mend(library: Library, found: list[Finding], *, can_index: bool) -> int:
     finish_forgetting(library)
     run = f"audit-{uuid.uuid4().hex[:8]}"
     remove_partial(library)
-    repair_tables(library, found, run=run)
-    tidy(library, run=run)
+    again = repair_tables(library, found, run=run, can_index=can_index)
+    if can_index or not any(f.kind in (DAMAGED, SCHEMA) for f in found):
+        tidy(library, run=run)
     for record in export_records(library):
         if not storage.exists(record.folder) and storage.exists(os.path.dirname(record.folder)):
             drop_record(library, record)
     _mend_revisions(library)
+    return again
 
 
 def _mend_revisions(library: Library) -> None:
@@ -143,6 +165,8 @@ def _mend_revisions(library: Library) -> None:
 def _remedy(finding: Finding) -> str:
     if finding.kind == ORIGINAL:
         return f"{finding.detail}{_times(finding)}; albumen index --prune forgets photos that are gone"
+    if finding.kind in (DAMAGED, SCHEMA, VECTOR, BROKEN_ROW):
+        return f"{finding.detail}; its photos must be indexed again: mount the archive's drive first"
     return finding.detail
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 
 import click
+from click.shell_completion import CompletionItem
 
 from pipeline import commands
 from pipeline.options import cores
@@ -29,6 +30,40 @@ class OrderedGroup(click.Group):
             formatter.write_dl(rows)
 
 
+class _Folder(click.ParamType):
+    """A folder that may be there or not, or a URL; shells complete it as a folder."""
+
+    name = "folder"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="dir")]
+
+
+FOLDER = _Folder()
+library_argument = click.argument("library", type=FOLDER)
+
+
+def name_values(command: click.Command) -> None:
+    """Lets the help of a command, and of those below it, say N and FOLDER where click would say INTEGER
+    RANGE and DIRECTORY."""
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.metavar is None:
+            parameter.metavar = _value_name(parameter.type)
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            name_values(one)
+
+
+def _value_name(kind: click.ParamType) -> str | None:
+    if isinstance(kind, click.Path):
+        return "FILE" if not kind.dir_okay else "FOLDER"
+    if isinstance(kind, click.types.FloatParamType):
+        return "X"
+    return "N" if isinstance(kind, click.types.IntParamType) else None
+
+
 def reported(command: Callable) -> Callable:
     """Turns the errors that a person can do something about into a line and an exit code."""
 
@@ -36,6 +71,8 @@ def reported(command: Callable) -> Callable:
     def run(*args, **kwargs):
         try:
             command(*args, **kwargs)
+        except BrokenPipeError:
+            raise  # who reads the output has seen enough, as in `… | head`: click ends in silence
         except commands.WRONG_USE as error:
             _fail(error, _WRONG_USE)
         except commands.FAILURES as error:
@@ -82,11 +119,17 @@ def print_result(result: commands.Result, as_json: bool, quiet: bool) -> None:
 
 search_options = option_set(
     click.option(
-        "--memory", type=click.FloatRange(0.5), default=4.0, show_default=True,
-        help="GB that the search of a large library may take.",
+        "--memory", type=click.FloatRange(0.5), default=4.0, show_default=True, metavar="GB",
+        help="Memory that the search of a library of more than 200,000 faces may take.",
     ),
-    click.option("--threads", type=click.IntRange(1), help="Default: as many as there are cores."),
-    click.option("--compact", is_flag=True, help="Search large libraries on 128 bytes a face."),
+    click.option(
+        "--threads", type=click.IntRange(1), help="Threads of that search. Default: as many as cores."
+    ),
+    click.option(
+        "--compact", is_flag=True,
+        help="Let that search write 128 bytes a face, as the paper has it: less disk while it works. What it "
+        "finds is judged by the whole vectors.",
+    ),
 )  # fmt: skip
 
 

@@ -8,7 +8,9 @@ import click
 
 from pipeline import commands
 from pipeline.cli_base import (
+    FOLDER,
     OrderedGroup,
+    library_argument,
     output_options,
     print_result,
     reported,
@@ -20,7 +22,12 @@ from transforms.library import Library
 
 @click.group("bench", cls=OrderedGroup)
 def bench() -> None:
-    """Measure what a run costs on this machine."""
+    """Measure what a run costs on this machine.
+
+    \b
+    albumen bench index ~/Photos --count 50
+    albumen bench group --faces 100000
+    """
 
 
 @bench.command("index")
@@ -64,7 +71,7 @@ def bench_index(folders, as_json, quiet, **how) -> None:
 
 
 @bench.command("camera")
-@click.argument("out")
+@click.argument("out", type=FOLDER)
 @click.option(
     "--portraits", required=True, type=click.Path(exists=True, file_okay=False),
     help="Photos with a face in the middle, such as LFW.",
@@ -76,7 +83,7 @@ def bench_index(folders, as_json, quiet, **how) -> None:
 @click.option(
     "--boxes", required=True, type=click.Path(exists=True, dir_okay=False), help="The labels of CROWDS."
 )
-@click.option("--count", type=click.IntRange(1), default=24, show_default=True, help="How many.")
+@click.option("--count", type=click.IntRange(1), default=24, show_default=True, help="Photographs.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same photographs.")
 @output_options
 @reported
@@ -102,7 +109,7 @@ def bench_memory(photos, count, chunk_size, as_json, quiet) -> None:
 
 
 @bench.command("synthetic")
-@click.argument("library")
+@library_argument
 @click.option(
     "--out",
     type=click.Path(file_okay=False),
@@ -127,16 +134,25 @@ def bench_synthetic(library, out, fit, seed, as_json, quiet) -> None:
 @bench.command("group")
 @click.option(
     "--faces", type=click.IntRange(1000), multiple=True, default=(10_000, 100_000, 1_000_000),
-    show_default=True, help="How many; may be given several times.",
+    show_default=True, help="Faces of a library; may be given several times.",
 )  # fmt: skip
 @click.option(
     "--family", is_flag=True, help="Also 20 people of 20,000 faces each among 100,000 of strangers."
 )
 @click.option(
-    "--out", type=click.Path(file_okay=False), default="docs", show_default=True, help="For the page."
+    "--out",
+    type=click.Path(file_okay=False),
+    default="docs",
+    show_default=True,
+    help="Where the page is written.",
 )
-@click.option("--work", type=click.Path(exists=True, file_okay=False), help="Where the libraries lie.")
-@click.option("--method", default="default", show_default=True, help="How faces are grouped.")
+@click.option(
+    "--work",
+    type=click.Path(exists=True, file_okay=False),
+    help="Where the libraries lie meanwhile. Default: a temporary folder.",
+)
+@click.option("--method", default="default", show_default=True, metavar="NAME",
+              help="As `albumen group` has it.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same faces.")
 @search_options
 @output_options
@@ -152,7 +168,11 @@ def bench_group(faces, family, out, work, method, as_json, quiet, **search) -> N
 
 @bench.command("growth")
 @click.option(
-    "--faces", type=click.IntRange(1000), default=200_000, show_default=True, help="How many at the end."
+    "--faces",
+    type=click.IntRange(1000),
+    default=200_000,
+    show_default=True,
+    help="Faces of the library at the end.",
 )
 @click.option(
     "--steps", type=click.IntRange(2), default=10, show_default=True, help="Equal parts of the photos."
@@ -166,7 +186,9 @@ def bench_group(faces, family, out, work, method, as_json, quiet, **search) -> N
     "--folder", type=click.Path(file_okay=False), help="Keep the synthetic faces here, for another time."
 )
 @click.option(
-    "--work", type=click.Path(exists=True, file_okay=False), help="Where the library lies otherwise."
+    "--work",
+    type=click.Path(exists=True, file_okay=False),
+    help="Where the library lies meanwhile. Default: a temporary folder.",
 )
 @click.option(
     "--out", type=click.Path(file_okay=False), default="docs", show_default=True, help="For the page."

@@ -7,7 +7,9 @@ from click.core import ParameterSource
 
 from pipeline import commands
 from pipeline.cli_base import (
+    FOLDER,
     OrderedGroup,
+    library_argument,
     option_set,
     output_options,
     print_result,
@@ -22,7 +24,7 @@ _page_options = option_set(
         "--out",
         default="evaluation",
         show_default=True,
-        metavar="FOLDER",
+        type=FOLDER,
         help="Where pages and what they need are written.",
     ),
     click.option(
@@ -48,6 +50,11 @@ def evaluate() -> None:
 
     Where a FOLDER of photographs is asked for, a library that is indexed already does as well, and saves
     the time of indexing. Results are pages in the folder --out.
+
+    \b
+    albumen evaluate lfw lfw/ pairs.txt
+    albumen evaluate album ~/Labelled --labels who.csv
+    albumen evaluate dedupe lfw-albumen
     """
 
 
@@ -143,7 +150,7 @@ def evaluate_dims(folder, labels, out, embedder, as_json, quiet) -> None:
 
 
 @evaluate.command("clusters")
-@click.argument("library")
+@library_argument
 @output_options
 @reported
 def evaluate_clusters(library, as_json, quiet) -> None:
@@ -156,7 +163,7 @@ def evaluate_clusters(library, as_json, quiet) -> None:
 
 
 @evaluate.command("calibrate")
-@click.argument("library")
+@library_argument
 @click.argument("out", type=click.Path(exists=True, file_okay=False))
 @output_options
 @reported
@@ -213,13 +220,13 @@ def evaluate_videos(folder, pairs, frames, out, embedder, as_json, quiet) -> Non
 
 
 @evaluate.command("show")
-@click.argument("library")
+@library_argument
 @click.option(
     "--method",
     type=click.Choice(["tsne", "umap"]),
     default="tsne",
     show_default=True,
-    help="The layout.",
+    help="How the map is laid out.",
 )
 @click.option(
     "--faces",
@@ -227,7 +234,7 @@ def evaluate_videos(folder, pairs, frames, out, embedder, as_json, quiet) -> Non
     type=click.IntRange(1, 20_000),
     default=3000,
     show_default=True,
-    help="How many.",
+    help="Faces on the map, drawn by --seed.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Same library and seed, same map.")
 @_page_options
@@ -271,8 +278,14 @@ def evaluate_detection(photos, boxes, no_reference, out, embedder, as_json, quie
 
 
 @evaluate.command("dedupe")
-@click.argument("library")
-@click.option("--copies", type=click.IntRange(0), default=600, show_default=True, help="Changed copies.")
+@library_argument
+@click.option(
+    "--copies",
+    type=click.IntRange(0),
+    default=600,
+    show_default=True,
+    help="Changed copies to plant: re-encoded, smaller, cut, mirrored.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides what is planted where.")
 @click.option("--learn", is_flag=True, help="Learn the limits anew, on one half of the people.")
 @output_options
@@ -283,7 +296,7 @@ def evaluate_dedupe(library, copies, seed, learn, as_json, quiet) -> None:
 
 
 @evaluate.command("grouping")
-@click.argument("library")
+@library_argument
 @click.option("--out", type=click.Path(file_okay=False), help="Write the tables and the plot here.")
 @click.option("--distractors", type=click.IntRange(0), multiple=True, metavar="N",
               help="Hide the people among N synthetic faces; may be given several times.")  # fmt: skip
@@ -294,11 +307,13 @@ def evaluate_grouping(library, out, distractors, as_json, quiet) -> None:
     print_result(commands.evaluate_grouping(library, out=out, distractors=distractors), as_json, quiet)
 
 
-_method = click.option("--method", default="default", show_default=True, help="How faces are grouped.")
+_method = click.option(
+    "--method", default="default", show_default=True, metavar="NAME", help="As `albumen group` has it."
+)
 
 
 @evaluate.command("growth")
-@click.argument("library")
+@library_argument
 @click.option("--steps", type=click.IntRange(1), default=10, show_default=True, help="Parts of the archive.")
 @_method
 @click.option("--seed", type=int, default=0, show_default=True, help="Same library and seed, same parts.")
@@ -314,7 +329,7 @@ def evaluate_growth(library, steps, method, seed, out, embedder, as_json, quiet)
 
 
 @evaluate.command("corrections")
-@click.argument("library")
+@library_argument
 @click.option("--count", type=click.IntRange(10), default=100, show_default=True, help="Questions answered.")
 @_method
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same questions.")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 
 import click
+from click.core import ParameterSource
 
-from pipeline.cli_base import OrderedGroup
+from pipeline.cli_base import FOLDER, OrderedGroup, library_argument
 from pipeline.commands import Result
 from pipeline.options import UsageError
 from transforms.library import Library
@@ -16,17 +17,21 @@ from transforms.library import Library
 _FORMATS = (
     "csv", "json", "parquet", "folders", "contact-sheets", "xmp", "coco", "labelstudio", "cvat", "fiftyone",
 )  # fmt: skip
+_OPTIONS_OF = {
+    "link": "folders", "pages": "contact-sheets", "beside": "xmp", "stem": "xmp", "embeddings": "parquet",
+    "image_prefix": "labelstudio",
+}  # fmt: skip
 
 
 def register(main: click.Group, reported: Callable, output_options: Callable, show: Callable) -> None:
     """Adds the commands to ``albumen``."""
 
     @main.command("export")
-    @click.argument("library")
+    @library_argument
     @click.option("--to", "to", type=click.Choice(_FORMATS), required=True, help="The format.")
     @click.option(
         "--out",
-        metavar="FOLDER",
+        type=FOLDER,
         help="A new or empty folder, or an earlier export. Default: LIBRARY/export/FORMAT.",
     )
     @click.option(
@@ -43,15 +48,17 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
         type=click.FloatRange(0, 1),
         default=0.0,
         show_default=True,
-        help="Faces that are at least so surely the person's.",
+        help="Only faces that are at least so surely the person's, from 0 to 1.",
     )
-    @click.option("--only-named", is_flag=True, help="People who have a name. Sidecars always are of those.")
+    @click.option(
+        "--only-named", is_flag=True, help="Only people who have a name. Sidecars always are of those."
+    )
     @click.option(
         "--at-least",
         type=click.IntRange(1),
         default=1,
         show_default=True,
-        help="People with at least so many faces.",
+        help="Only people with at least so many faces.",
     )
     @click.option(
         "--most",
@@ -87,12 +94,13 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
         "--image-prefix",
         default="/data/local-files/?d=",
         show_default=True,
+        metavar="TEXT",
         help="labelstudio: what stands before a photo's path in its address.",
     )
     @click.option(
         "--dedupe",
         "crawl",
-        metavar="FOLDER",
+        type=FOLDER,
         help="A folder that albumen dedupe wrote: its identities are exported, as its findings.csv says.",
     )
     @output_options
@@ -111,17 +119,25 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
         coco                annotations.json with the person as the category
         labelstudio, cvat   tasks with the faces drawn; `albumen import` takes the results back
         fiftyone            a FiftyOneImageDetectionDataset
+
+        \b
+        albumen export ~/Photos-albumen --to folders --only-named --link copy --out ~/By-person
+        albumen export ~/Photos-albumen --to xmp --beside
+        albumen export ~/Photos-albumen --to coco --person Anna --person Bo --since 2009-01-01
+        albumen export ~/Photos-albumen --to parquet --at-least 20 --balanced --seed 1 --embeddings
         """
         from pipeline.export import ExportOptions, export
         from transforms.selected import Selection
 
-        if kwargs["beside"] and (kwargs["out"] or kwargs["to"] != "xmp"):
-            raise UsageError("--beside is for --to xmp, without --out")
+        _check_options(kwargs["to"], click.get_current_context())
+        if kwargs["beside"] and kwargs["out"]:
+            raise UsageError("--beside writes into the archive: leave --out away")
         names = ("min_confidence", "only_named", "at_least", "most", "balanced", "seed", "ungrouped")
+        first, last = _days(since, until)
         selection = Selection(
             people=people,
-            since=_day("--since", since),
-            until=_day("--until", until, days=1),
+            since=first,
+            until=last,
             **{name: kwargs.pop(name) for name in names},
         )
         summary = export(Library.open(library), ExportOptions(selection=selection, **kwargs))
@@ -137,10 +153,15 @@ def _register_import(main: click.Group, reported: Callable, output_options: Call
 
         Each region with a name that lies on a face of LIBRARY names that face, as a correction. The names
         hold from the next `albumen group` on.
+
+        \b
+        albumen import xmp ~/Photos-albumen
+        albumen import labelstudio ~/Photos-albumen project-1.json
+        albumen import cvat ~/Photos-albumen annotations.xml
         """
 
     @import_group.command("xmp")
-    @click.argument("library")
+    @library_argument
     @click.option("--stem", is_flag=True, help="Look for photo.xmp before photo.jpg.xmp.")
     @click.option("--sidecars-only", is_flag=True, help="Don't look into the photos themselves.")
     @output_options
@@ -156,7 +177,7 @@ def _register_import(main: click.Group, reported: Callable, output_options: Call
         show(Result(import_lines(summary), {"import": asdict(summary)}), as_json, quiet)
 
     @import_group.command("labelstudio")
-    @click.argument("library")
+    @library_argument
     @click.argument("file", type=click.Path(exists=True, dir_okay=False))
     @output_options
     @reported
@@ -168,7 +189,7 @@ def _register_import(main: click.Group, reported: Callable, output_options: Call
         show(Result(import_lines(summary), {"import": asdict(summary)}), as_json, quiet)
 
     @import_group.command("cvat")
-    @click.argument("library")
+    @library_argument
     @click.argument("file", type=click.Path(exists=True, dir_okay=False))
     @output_options
     @reported
@@ -194,13 +215,19 @@ def import_lines(summary) -> list[str]:
 
 def export_lines(summary) -> list[str]:
     """What an export did, for a person."""
+    from transforms.pages import counted
+
     kept = f", {summary.kept:,} were there already" if summary.kept else ""
     lines = [
-        f"{summary.faces:,} faces of {summary.people:,} people in {summary.photos:,} photos: "
-        f"{summary.files:,} files ({summary.bytes / 1e6:.1f} MB) written to {summary.folder}{kept}."
+        f"{counted(summary.faces, 'face', 'faces')} of {counted(summary.people, 'person', 'people')} in "
+        f"{counted(summary.photos, 'photo', 'photos')}: "
+        f"{counted(summary.files, 'file', 'files')} ({summary.bytes / 1e6:.1f} MB) written "
+        f"{'beside the photos' if summary.beside else f'to {summary.folder}'}{kept}."
     ]
     if not summary.faces and summary.to == "xmp":
         lines.append("Sidecars are of people with names, and nobody selected has one: albumen correct --help")
+    elif not summary.faces:
+        lines.append("No face is left by this selection: give fewer limits, or look at `albumen stats`.")
     lines += [f"Left as it is, since it was changed: {name}" for name in summary.changed[:10]]
     lines += [f"Not exported: {name}: {reason}" for name, reason in summary.problems[:10]]
     if len(summary.problems) > 10:
@@ -208,10 +235,25 @@ def export_lines(summary) -> list[str]:
     return lines
 
 
-def _day(option: str, text: str | None, *, days: int = 0) -> datetime | None:
+def _check_options(to: str, context: click.Context) -> None:
+    """Raises UsageError for an option that another format has: it would do nothing."""
+    for name, of in _OPTIONS_OF.items():
+        if of != to and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            raise UsageError(f"--{name.replace('_', '-')} is for --to {of}")
+
+
+def _days(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+    """From the beginning of the first day to the end of the last."""
+    first, last = _day("--since", since), _day("--until", until)
+    if first and last and first > last:
+        raise UsageError(f"--since {since} is after --until {until}")
+    return first, last + timedelta(days=1) if last else None
+
+
+def _day(option: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=None) + timedelta(days=days)
-    except (ValueError, OverflowError) as error:
+        return datetime.combine(date.fromisoformat(text), time())
+    except ValueError as error:
         raise UsageError(f"{option} {text}: give a date such as 2009-12-24") from error

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import click
 
+from pipeline.cli_base import FOLDER, library_argument
 from pipeline.commands import Result
 from pipeline.options import UsageError
 from transforms.library import Library
@@ -17,7 +18,7 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
     """Adds the commands to ``albumen``."""
 
     @main.command("audit")
-    @click.argument("library")
+    @library_argument
     @click.option("--fix", is_flag=True, help="Mend what can be mended.")
     @output_options
     @reported
@@ -26,8 +27,12 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
 
         Looked for are damaged files, tables of another schema, leftovers of interrupted runs, doubled rows,
         vectors that are not of unit length, groupings that are not complete, and originals that are gone.
-        With --fix, photos whose rows can't be trusted are indexed again by the next run; nothing of the
-        archive is touched. Exit code 1 where something is wrong (or left).
+        With --fix leftovers and doubled rows go, and photos whose rows can't be trusted are taken out, so
+        that the next run indexes them again (only while the archive is there). Nothing of the archive is
+        touched. Exit code 1 where something is wrong (or left).
+
+        \b
+        albumen audit ~/Photos-albumen --fix && albumen index ~/Photos ~/Photos-albumen
         """
         from pipeline.audit import audit
 
@@ -37,7 +42,7 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
             sys.exit(1)
 
     @main.command("forget")
-    @click.argument("library")
+    @library_argument
     @click.option(
         "--person",
         "people",
@@ -66,6 +71,10 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
         can be made again. What was forgotten does not come back: content hash, place and box of each face
         are kept, and the next run obeys them. Photos are never touched. Backups, snapshots and copies that
         you made yourself are yours to clear. Interrupted, the same command finishes the work.
+
+        \b
+        albumen forget ~/Photos-albumen --person "Anna Weiss"
+        albumen forget ~/Photos-albumen --photo 2019/picnic/IMG_0042.jpg --yes
         """
         from pipeline.forget import forget_command as forget
 
@@ -78,10 +87,10 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
         show(Result(forget_lines(removed, all_of_it), {"forget": asdict(removed)}), as_json, quiet)
 
     @main.command("dedupe")
-    @click.argument("library")
+    @library_argument
     @click.option(
         "--out",
-        metavar="FOLDER",
+        type=FOLDER,
         required=True,
         help="A new or empty folder, or an earlier one of this command.",
     )
@@ -103,7 +112,8 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
         (merge, move, leave-out, keep), then write the cleaned crawl:
 
         \b
-        albumen export LIBRARY --to folders --dedupe FOLDER --link copy --out CLEAN
+        albumen dedupe crawl-albumen --out findings
+        albumen export crawl-albumen --to folders --dedupe findings --link copy --out clean
         """
         from pipeline.dedupe import dedupe
 
@@ -116,7 +126,8 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
     def completion_command(shell) -> None:
         """Print a shell's completion script.
 
-        It completes albumen's commands and options, and is put where SHELL reads it:
+        It completes albumen's commands, options, their values, files and folders, and is put where SHELL
+        reads it (for zsh below the line with compinit; bash from 4.4 on):
 
         \b
         bash    albumen completion bash >> ~/.bashrc
@@ -132,28 +143,41 @@ def register(main: click.Group, reported: Callable, output_options: Callable, sh
 
 def dedupe_lines(summary) -> list[str]:
     """What was found in a crawl, for a person."""
+    from transforms.pages import counted
+
     texts = {
-        "same-person": "identities that are another one's person",
-        "misfiled": "photos under the wrong identity",
-        "mixed": "photos of another person in a mixed identity",
-        "near-copy": "near copies",
-        "exact-copy": "exact copies",
-    }
+        "same-person": ("identity that is another one's person", "identities that are another one's person"),
+        "misfiled": ("photo under the wrong identity", "photos under the wrong identity"),
+        "mixed": (
+            "photo of another person in a mixed identity", "photos of another person in a mixed identity"
+        ),
+        "near-copy": ("near copy", "near copies"),
+        "exact-copy": ("exact copy", "exact copies"),
+    }  # fmt: skip
     lines = [
-        f"{summary.photos:,} photos of {summary.identities:,} identities, "
-        f"{summary.without_face:,} without a face."
+        f"{counted(summary.photos, 'photo', 'photos')} of "
+        f"{counted(summary.identities, 'identity', 'identities')}, {summary.without_face:,} without a face."
     ]
-    lines += [f"{summary.found.get(kind, 0):,} {text}" for kind, text in texts.items()]
+    lines += [counted(summary.found.get(kind, 0), *text) for kind, text in texts.items()]
+    if summary.without_thumbnail:
+        lines.append(
+            f"{summary.without_thumbnail:,} photos may be near copies, but have no thumbnails to compare: "
+            "index them without --no-thumbs"
+        )
     return [*lines, f"Pictures: {summary.folder}/index.html; the list to edit: {summary.folder}/findings.csv"]
 
 
 def forget_lines(removed, all_of_it: bool) -> list[str]:
     """What was forgotten, for a person."""
+    from transforms.pages import counted
+
     if all_of_it:
         lines = ["Everything was forgotten. The library folder can be removed."]
     else:
         lines = [
-            f"Forgotten: {removed.faces:,} faces, {removed.photos:,} photos, {removed.people:,} people; "
-            f"{removed.files:,} files written anew. Report and exports were removed: make them again."
+            f"Forgotten: {counted(removed.faces, 'face', 'faces')}, "
+            f"{counted(removed.photos, 'photo', 'photos')}, {counted(removed.people, 'person', 'people')}; "
+            f"{counted(removed.files, 'file', 'files')} written anew. Report and exports were removed: "
+            "make them again."
         ]
     return lines + [f"Look at this yourself: {name}" for name in removed.left]

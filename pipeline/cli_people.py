@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from pipeline.cli_base import OrderedGroup
+from pipeline.cli_base import OrderedGroup, library_argument
 from transforms.corrections import KINDS, RENAME, UNDO
 from transforms.corrections import NAME as GIVE_NAME
 
@@ -22,15 +22,31 @@ _HELP = {
     "ignore-person": "Leave the person WHO out of reports: a stranger in the background.",
     "same-photo-allowed": "Faces of the photo WHO, or the faces WHO and OTHERS of one photo, may be one "
     "person: a mirror, a collage.",
-    "undo": "Take back the correction with the id WHO.",
+    "undo": "Take back corrections by their ids, which `albumen correct LIBRARY` lists.",
 }
+_EXAMPLES = {
+    "name": 'name p-50b2e1dca0 "Anna Weiss"',
+    "rename": 'rename "Anna Weiss" "Anna Kern"',
+    "merge": 'merge "Anna Weiss" p-1744c1049e',
+    "split": 'split "Anna Weiss" "picnic/IMG_1.jpg#2" "picnic/IMG_4.jpg"',
+    "same": 'same "Anna Weiss" "picnic/IMG_1.jpg#2"',
+    "different": "different p-50b2e1dca0 p-1744c1049e",
+    "not-this-person": 'not-this-person "picnic/IMG_1.jpg#2" "Anna Weiss"',
+    "not-a-face": 'not-a-face "picnic/IMG_1.jpg#3"',
+    "ignore-person": "ignore-person p-1744c1049e",
+    "same-photo-allowed": 'same-photo-allowed "picnic/mirror.jpg"',
+    "undo": "undo c-90eb0fc1",
+}
+_OTHERS = {UNDO: "[ID]...", "merge": "OTHERS...", "same": "OTHERS...", "different": "OTHERS...",
+           "split": "OTHERS..."}  # fmt: skip
+_WHO = "A person is an id (p-…) or a name, a face its id or photo#place from the left."
 
 
 def correct_group(wrap: Callable, output: Callable, show: Callable) -> click.Group:
     """The command; `wrap` reports errors, `output` adds the options of all commands, `show` prints."""
 
     @click.group("correct", cls=OrderedGroup, invoke_without_command=True)
-    @click.argument("library")
+    @library_argument
     @output
     @click.pass_context
     @wrap
@@ -40,6 +56,10 @@ def correct_group(wrap: Callable, output: Callable, show: Callable) -> click.Gro
         A person is given by id (p-…) or name; a face by its id or by its photo's path and its place from
         the left, as holiday/IMG_1.jpg#2. Corrections are lines of LIBRARY/corrections.csv, which you can
         also edit in a spreadsheet. They hold from the next `albumen group` or `run` on, and for ever.
+
+        \b
+        albumen correct ~/Photos-albumen name p-50b2e1dca0 "Anna Weiss"
+        albumen correct ~/Photos-albumen merge --help
         """
         ctx.obj = library
         if ctx.invoked_subcommand is None:
@@ -70,17 +90,21 @@ def _kind_command(kind: str, wrap: Callable, output: Callable, show: Callable) -
     if named:
         command = click.argument("name")(command)
     else:
-        command = click.argument("others", nargs=-1)(command)
+        command = click.argument("others", nargs=-1, metavar=_OTHERS.get(kind))(command)
     command = click.argument("who", metavar="ID" if kind == UNDO else "WHO")(command)
-    return click.command(kind, help=_HELP[kind])(command)
+    who = "" if kind == UNDO else f"{_WHO}\n\n"
+    text = f"{_HELP[kind]}\n\n{who}\b\nalbumen correct ~/Photos-albumen {_EXAMPLES[kind]}"
+    return click.command(kind, help=text)(command)
 
 
 def migrate_command(wrap: Callable, output: Callable, show: Callable) -> click.Command:
     """``albumen migrate``."""
 
     @click.command("migrate")
-    @click.argument("library")
-    @click.option("--embedder", required=True, help="facenet-casia, facenet-vggface2 or onnx:FILE.")
+    @library_argument
+    @click.option(
+        "--embedder", required=True, metavar="NAME", help="facenet-casia, facenet-vggface2 or onnx:FILE."
+    )
     @click.option("--mirror", is_flag=True, help="Embed each face and its mirror image.")
     @click.option("--without-missing", is_flag=True, help="Leave out faces whose photos are not there.")
     @output
@@ -90,7 +114,11 @@ def migrate_command(wrap: Callable, output: Callable, show: Callable) -> click.C
     ) -> None:
         """Embed the faces of LIBRARY anew with another embedder; people keep their ids and names.
 
-        The photos must be where they were. The library works as before until all faces are done.
+        The photos must be where they were. The library works as before until all faces are done; stopped,
+        the same command goes on.
+
+        \b
+        albumen migrate ~/Photos-albumen --embedder onnx:arcface.onnx
         """
         from pipeline import commands
 
@@ -106,15 +134,27 @@ def stats_command(wrap: Callable, output: Callable, show: Callable) -> click.Com
     """``albumen stats``."""
 
     @click.command("stats")
-    @click.argument("library")
-    @click.option("--ask", is_flag=True, help="List the questions whose answers would help most.")
+    @library_argument
     @click.option(
-        "--count", type=click.IntRange(1), default=20, show_default=True, help="How many questions."
+        "--ask",
+        is_flag=True,
+        help="List the questions whose answers would help most, each with what to type.",
+    )
+    @click.option(
+        "--count", type=click.IntRange(1), default=20, show_default=True, help="Questions that --ask lists."
     )
     @output
     @wrap
     def command(library: str, ask: bool, count: int, as_json: bool, quiet: bool) -> None:
-        """Say what LIBRARY holds, and what its owner could best tell it."""
+        """Say what LIBRARY holds, and what its owner could best tell it.
+
+        Photos by state, when they were taken, the commonest errors, faces, people, exports on record, and
+        bytes on disk.
+
+        \b
+        albumen stats ~/Photos-albumen
+        albumen stats ~/Photos-albumen --ask --count 5
+        """
         from pipeline import commands
 
         show(commands.stats(library, ask=ask, count=count), as_json, quiet)

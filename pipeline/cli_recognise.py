@@ -5,7 +5,14 @@ from __future__ import annotations
 import click
 
 from pipeline import commands
-from pipeline.cli_base import output_options, print_result, reported, without_beam_notices
+from pipeline.cli_base import (
+    FOLDER,
+    library_argument,
+    output_options,
+    print_result,
+    reported,
+    without_beam_notices,
+)
 from pipeline.labelled import Workplace
 
 _embedder = click.option(
@@ -26,6 +33,9 @@ def compare_command(first, second, embedder, mirror, as_json, quiet) -> None:
 
     Prints the squared L2 distance with the verdict at the paper's 1.1, and at the threshold that was
     calibrated for the embedder.
+
+    \b
+    albumen compare passport.jpg party.jpg
     """
     without_beam_notices()
     from pipeline.compare import compare
@@ -34,14 +44,26 @@ def compare_command(first, second, embedder, mirror, as_json, quiet) -> None:
 
 
 @click.command("find")
-@click.argument("library")
+@library_argument
 @click.argument("photo", type=_photo)
 @_embedder
-@click.option("--count", type=click.IntRange(1, 40), default=5, show_default=True, help="How many to list.")
+@click.option(
+    "--count",
+    type=click.IntRange(1, 40),
+    default=5,
+    show_default=True,
+    help="People, and faces, to list for each face.",
+)
 @output_options
 @reported
 def find_command(library, photo, embedder, count, as_json, quiet) -> None:
-    """Who is it? The people and faces of LIBRARY that are nearest to the faces in PHOTO."""
+    """Who is it? The people and faces of LIBRARY that are nearest to the faces in PHOTO.
+
+    PHOTO is not added to the library.
+
+    \b
+    albumen find ~/Photos-albumen stranger.jpg
+    """
     without_beam_notices()
     from pipeline.find import find
 
@@ -52,7 +74,7 @@ def find_command(library, photo, embedder, count, as_json, quiet) -> None:
 @click.argument("gallery", type=click.Path(exists=True))
 @click.argument("photos", type=click.Path(exists=True))
 @click.option(
-    "--out", default="recognised", show_default=True, metavar="FOLDER", help="Where the results are written."
+    "--out", default="recognised", show_default=True, type=FOLDER, help="Where the results are written."
 )
 @click.option(
     "--classifier",
@@ -77,6 +99,9 @@ def recognise_command(
 
     PHOTOS is a photo, a folder or an indexed library; GALLERY may also be an indexed library, or the
     gallery.npz of an earlier call. Whoever is like nobody in the gallery stays unknown.
+
+    \b
+    albumen recognise people/ party-photos/ --out recognised
     """
     without_beam_notices()
     from pipeline.recognise import recognise

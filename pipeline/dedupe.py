@@ -6,6 +6,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import pyarrow as pa
@@ -41,17 +42,20 @@ from transforms.findings import (
 from transforms.identities import Limits, Verdict, judge
 from transforms.lease import Lease
 from transforms.library import Library
+from transforms.pages import counted
 from transforms.tables import EMBEDDING, FACE_ID, JPEG, matrix
 
 
 @dataclass(frozen=True)
 class DedupeSummary:
-    """What was looked at, and how much of each kind was found."""
+    """What was looked at, and how much of each kind was found. Photos `without_thumbnail` were not compared
+    as pictures, though their faces are alike."""
 
     folder: str
     photos: int
     identities: int
     without_face: int
+    without_thumbnail: int
     found: dict[str, int]
 
 
@@ -72,7 +76,9 @@ def dedupe(library: Library, *, out: str, labels: str | None = None) -> DedupeSu
         known = read_labels(storage.read_bytes(labels), name=labels) if labels else None
         photos = read_crawl(library, centre_of(library), known)
         pairs = candidate_pairs(photos, DuplicateLimits())
-        thumbs = thumbs_of(library, photos, {row for a, b, _ in pairs for row in (a, b)})
+        alike = {row for a, b, _ in pairs for row in (a, b)}
+        thumbs = thumbs_of(library, photos, alike)
+        unseen = len(alike - set(thumbs))
         found = find(photos, near_duplicates(pairs, thumbs))
         shown = {p for left, right in found.shown for p in (*left, *right)}
         thumbs |= thumbs_of(library, photos, shown - set(thumbs))
@@ -81,8 +87,8 @@ def dedupe(library: Library, *, out: str, labels: str | None = None) -> DedupeSu
             folder.write(IDENTITIES, [_parquet(photos.table(found.verdict.fit))])
             for name, page in dedupe_pages(photos, found.rows, found.shown, thumbs):
                 folder.write(name, [page])
-    counts = Counter(row.finding for row in found.rows)
-    return DedupeSummary(out, len(photos), len(set(photos.label)), int((photos.face < 0).sum()), dict(counts))
+    counts, faceless = Counter(row.finding for row in found.rows), int((photos.face < 0).sum())
+    return DedupeSummary(out, len(photos), len(set(photos.label)), faceless, unseen, dict(counts))
 
 
 def centre_of(library: Library) -> np.ndarray:
@@ -139,18 +145,17 @@ def find(
     shown: list[tuple[list[int], list[int]]] = []
     for pair in verdict.same:
         a, b = crawl.names[pair.identity], crawl.names[pair.other]
-        rows.append(
-            FindingRow(SAME_PERSON, pair.score, MERGE, a, b, detail=f"{len(members[pair.identity])} photos")
-        )
+        size = counted(len(members[pair.identity]), "photo", "photos")
+        rows.append(FindingRow(SAME_PERSON, pair.score, MERGE, a, b, detail=size))
         shown.append((members[pair.identity][:4], members[pair.other][:4]))
     for one in verdict.misfiled:
         rows.append(_misfiled(photos, crawl.names, one))
         shown.append(([one.photo], members[one.other][:4] if one.other >= 0 else []))
+    new_names = _NewNames(crawl.names)
     for mixed in verdict.mixed:
-        name = crawl.names[mixed.identity]
+        other = new_names.after(crawl.names[mixed.identity])
         rest = [r for r in members[mixed.identity] if r not in mixed.photos]
         for photo in mixed.photos:
-            other = f"{name} (2)"
             rows.append(_photo_row(photos, photo, MIXED, mixed.score, MOVE, other, "another person"))
             shown.append(([photo], rest[:4]))
     for row, kept_at, exact, score, detail in _copies(photos, near, verdict.fit):
@@ -159,6 +164,19 @@ def find(
         rows.append(_with_other_path(finding, photos.path[kept_at]))
         shown.append(([row], [kept_at]))
     return Findings(rows, shown, verdict)
+
+
+class _NewNames:
+    """Names for people that a mixed identity holds beside the one it means, each of them another."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._taken = set(names)
+
+    def after(self, name: str) -> str:
+        """``name (2)``, or the first number that is free."""
+        new = next(n for k in count(2) if (n := f"{name} ({k})") not in self._taken)
+        self._taken.add(new)
+        return new
 
 
 def _misfiled(photos: CrawlPhotos, names: list[str], one) -> FindingRow:

@@ -46,14 +46,16 @@ class ExportOptions:
 
 @dataclass
 class ExportSummary:
-    """What was written. `kept` files were there already as they should be; `problems` (file, reason);
-    `changed` files of the export before that somebody has changed since, and that stay."""
+    """What was written to `folder`, or `beside` the photos. `kept` files were there already as they should
+    be; `problems` (file, reason); `changed` files of the export before that somebody has changed since, and
+    that stay."""
 
     folder: str
     to: str
     faces: int = 0
     people: int = 0
     photos: int = 0
+    beside: bool = False
     files: int = 0
     kept: int = 0
     bytes: int = 0
@@ -77,14 +79,13 @@ def export(library: Library, options: ExportOptions) -> ExportSummary:
     }  # fmt: skip
     with Lease(library.path):
         job = _Job(library, options, library.info().roots)
+        grouping = job.grouping()
         folder = job.open_folder()
         try:
-            with (
-                folder,
-                Selected(library, job.selection(), folder=folder.spill, grouping=job.grouping()) as s,
-            ):
+            with folder, Selected(library, job.selection(), folder=folder.spill, grouping=grouping) as s:
                 problems = writers[options.to](folder, s, job)
-                summary = ExportSummary(job.target, options.to, s.faces, len(s.people), s.photos)
+                people = len(s.people)
+                summary = ExportSummary(job.target, options.to, s.faces, people, s.photos, options.beside)
         except storage.WriteFailed as error:
             raise LibraryError(f"{error}; or give another folder with --out") from error
         except duckdb.Error as error:
@@ -93,7 +94,7 @@ def export(library: Library, options: ExportOptions) -> ExportSummary:
                 "give another folder with --out"
             ) from error
     summary.files, summary.kept, summary.bytes = folder.files, folder.kept, folder.bytes
-    summary.problems, summary.changed = problems, folder.changed
+    summary.problems, summary.changed = [*grouping.left, *problems], folder.changed
     return summary
 
 
@@ -141,13 +142,14 @@ class _Job:
 
     def about(self) -> dict[str, object]:
         """What a file says of itself."""
+        chosen = vars(self.options.selection)
         return {
             "made_by": "Albumen",
             "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "library": self.library.path,
             "revision": self.library.current_revision(),
             "format": self.options.to,
-            "selection": {k: str(v) for k, v in vars(self.options.selection).items() if v},
+            "selection": {k: str(v) for k, v in chosen.items() if v != getattr(Selection(), k)},
         }
 
     def original(self, face: SelectedFace) -> str:
@@ -204,7 +206,11 @@ def _write_labelstudio(folder: ExportFolder, selected: Selected, job: _Job) -> l
 
 
 def _write_cvat(folder: ExportFolder, selected: Selected, job: _Job) -> list[tuple[str, str]]:
-    folder.write("annotations.xml", cvat_parts(selected.by_photo(), count=selected.photos))
+    def name(face: SelectedFace) -> str:
+        # Two archives may have photos of one path: in CVAT each is then a folder.
+        return face.path if len(job.roots) == 1 else f"{face.root}/{face.path}"
+
+    folder.write("annotations.xml", cvat_parts(selected.by_photo(), count=selected.photos, name_of=name))
     folder.write("labels.json", [labels_json()])
     return []
 

@@ -97,7 +97,10 @@ def write_sidecars(folder: ExportFolder, selected: Selected, job: _Job) -> list[
     if any(storage.is_url(location) for location in job.roots.values()):
         raise LibraryError("sidecars for photos behind a URL can't be made: download the archive first")
 
+    shared: list[tuple[str, str]] = []
+
     def wanted() -> Iterator[tuple[str, Callable[[], bytes | None]]]:
+        before = None
         for photo in selected.by_photo(copies=True):
             original = job.original(photo.first)
             sidecar = sidecar_path(original, stem=job.options.stem)
@@ -106,9 +109,17 @@ def write_sidecars(folder: ExportFolder, selected: Selected, job: _Job) -> list[
             else:
                 inside = os.path.relpath(sidecar, job.roots[photo.first.root])
                 name = f"{photo.first.root}/{inside}"
+            # Files that differ in their ending alone stand side by side in the order of paths.
+            if name == before:
+                shared.append(
+                    (photo.first.path, f"shares {os.path.basename(sidecar)} with the file before it")
+                )
+                continue
+            before = name
             yield name, partial(_sidecar, photo.first, photo.faces, original, job)
 
-    return list(folder.make(wanted()))
+    failed = list(folder.make(wanted()))
+    return [*failed, *shared]
 
 
 def _sidecar(face: SelectedFace, faces: Sequence[SelectedFace], original: str, job: _Job) -> bytes | None:

@@ -12,11 +12,11 @@ from itertools import islice
 
 from pipeline.export_originals import existing_sidecar
 from transforms import storage
-from transforms.correction_lines import CORRECTIONS, NamedFace, lines_for, with_lines
+from transforms.correction_lines import NamedFace, lines_for, with_lines
 from transforms.export_cvat import read_cvat
 from transforms.export_labelstudio import read_task
 from transforms.lease import Lease
-from transforms.library import Library, LibraryError
+from transforms.library import CORRECTIONS, Library, LibraryError
 from transforms.orientation import embedded_xmp, read_orientation
 from transforms.photo_formats import UnreadablePhoto
 from transforms.region import Region
@@ -96,7 +96,8 @@ def import_cvat(library: Library, file: str) -> ImportSummary:
 
 
 def _looked_up(known: dict[str, list[Region]]) -> Regions:
-    """Regions by photo_id, by path, or by path below a folder that the other program has added."""
+    """Regions by photo_id, by path (before it the archive's name where there are several), or by path below a
+    folder that the other program has added."""
     endings: dict[str, list[str]] = {}
     for name in known:
         parts = name.split("/")
@@ -105,10 +106,11 @@ def _looked_up(known: dict[str, list[Region]]) -> Regions:
 
     def regions(photo: SelectedPhoto) -> list[Region]:
         face = photo.first
-        for key in (face.photo_id, face.path):
+        place = f"{face.root}/{face.path}"
+        for key in (face.photo_id, place, face.path):
             if key in known:
                 return known[key]
-        longer = endings.get(face.path, [])
+        longer = endings.get(place, []) or endings.get(face.path, [])
         return known[longer[0]] if len(longer) == 1 else []
 
     return regions
@@ -121,12 +123,13 @@ def _import(library: Library, regions: Regions, *, note: str, copies: bool = Fal
         with Selected(library, everybody, folder=folder, grouping=current_grouping(library)) as selected:
             for photo, found in _found(selected.by_photo(copies=copies), regions, summary):
                 named += _named(photo, found, summary)
+            known = {person.label: person.person_id for person in selected.people}
         # One face may be seen in several copies of its photo.
         unique = {(face.face_id, face.name): face for face in named}
-        summary.people = len({face.name for face in named})
+        summary.people = len({face.name for face in named} - {""})
         path = library.file(CORRECTIONS)
         before = storage.read_bytes(path) if storage.exists(path) else b""
-        after, summary.corrections = with_lines(before, lines_for(unique.values()), note=note)
+        after, summary.corrections = with_lines(before, lines_for(unique.values(), known), note=note)
         if summary.corrections:
             storage.write_bytes(path, after)
     return summary
@@ -157,14 +160,12 @@ def _named(photo: SelectedPhoto, found: list[Region], summary: ImportSummary) ->
     with_names = [region for region in found if region.name.strip()]
     summary.photos += bool(with_names)
     summary.named += len(with_names)
-    pairs = match_regions(photo.faces, found)
-    named = [
-        NamedFace(
-            photo.faces[i].face_id, found[j].name.strip(), photo.faces[i].person_id, photo.faces[i].name
-        )
-        for i, j in pairs
-        # A label that Albumen made up for a person without a name is no name.
-        if found[j].name.strip() not in ("", photo.faces[i].label if not photo.faces[i].name else "")
-    ]
-    summary.matched += sum(bool(found[j].name.strip()) for _, j in pairs)
+    named = []
+    for i, j in match_regions(photo.faces, found):
+        face, name = photo.faces[i], found[j].name.strip()
+        summary.matched += bool(name)
+        # What the export called the person says nothing new, and may be no name at all.
+        kept = name == face.label
+        if name:
+            named.append(NamedFace(face.face_id, "" if kept else name, face.person_id, face.name))
     return named

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.estimate import size
+from transforms import storage
 from transforms.decisions import read_decisions, rows_among
+from transforms.export_records import export_records
 from transforms.library import Library, LibraryError
 from transforms.people import FaceSet, WeakLimits
 from transforms.questions import MEMBER, MERGE, Question, questions
+from transforms.records import ERROR, NO_FACE, OK, SKIPPED
 from transforms.tables import (
     EMBEDDING,
     FACE_ID,
@@ -18,28 +25,89 @@ from transforms.tables import (
     PATH,
     PERSON_ID,
     PHOTO_ID,
+    REASON,
+    ROOT,
     SCORE,
     SHARPNESS,
+    STATUS,
+    TAKEN_AT,
     YAW,
     matrix,
 )
 from transforms.verification import centred
 
+_REASONS = 5
+_WORTH_NAMING = 1_000_000
+
 
 def stats(library: Library) -> tuple[list[str], dict[str, object]]:
-    """Counts of the current revision. Raises LibraryError where there is none."""
-    revision = _revision(library)
-    people = library.read_people(revision)
-    assignments = library.read_assignments(revision)
+    """What a library holds: photos, faces, people, and what that takes on disk."""
+    about_photos, photos = _photo_counts(library)
+    about_people, people = _people_counts(library)
+    lines = [*about_photos, *about_people]
+    sizes = _bytes_on_disk(library)
+    if sizes:
+        parts = sorted((item for item in sizes.items() if item[1] >= _WORTH_NAMING), key=lambda i: -i[1])
+        named = ", ".join(f"{name} {size(number)}" for name, number in parts)
+        lines.append(f"On disk: {size(sum(sizes.values()))}{': ' if parts else ''}{named}.")
+    folders = [record.folder for record in export_records(library)]
+    lines += [f"Exports and pages on record: {', '.join(folders)}."] if folders else []
+    return lines, {**photos, **people, "bytes": sizes, "exports": folders}
+
+
+def _photo_counts(library: Library) -> tuple[list[str], dict[str, object]]:
+    table = library.read_photos([ROOT, STATUS, REASON, TAKEN_AT])
+    counts = {v["values"]: v["counts"] for v in pc.value_counts(table[STATUS]).to_pylist()}
+    dated = table.filter(pc.is_in(table[STATUS], value_set=pa.array([OK, NO_FACE])))[TAKEN_AT]
+    days = pc.min_max(dated).as_py()
+    first, last = (day.date().isoformat() if day else None for day in (days["min"], days["max"]))
+    undated = f" ({dated.null_count:,} undated)" if dated.null_count else ""
+    taken = f"; taken {first} to {last}{undated}" if first else ""
+    lines = [
+        f"{len(table):,} files: {counts.get(OK, 0):,} photos with faces, {counts.get(NO_FACE, 0):,} without, "
+        f"{counts.get(SKIPPED, 0):,} not photographs, {counts.get(ERROR, 0):,} with errors{taken}."
+    ]
+    archives = {}
+    for name, location in library.info().roots.items():
+        there = storage.is_url(location) or os.path.isdir(location)
+        archives[name] = {"location": location, "files": pc.sum(pc.equal(table[ROOT], name)).as_py() or 0}
+        lines.append(
+            f"Archive {name}: {archives[name]['files']:,} files of {location}"
+            f"{'' if there else ', which is not there now'}."
+        )
+    reasons = pc.value_counts(table.filter(pc.equal(table[STATUS], ERROR))[REASON]).to_pylist()
+    for reason in sorted(reasons, key=lambda r: -r["counts"])[:_REASONS]:
+        lines.append(f"{reason['counts']:,} × {reason['values']}")
+    return lines, {"photos": counts, "first": first, "last": last, "archives": archives}
+
+
+def _people_counts(library: Library) -> tuple[list[str], dict[str, object]]:
+    revision = library.current_revision()
+    if revision is None:
+        faces = len(library.read_faces([FACE_ID])) if library.chunk_names() else 0
+        return [f"{faces:,} faces, not grouped yet: albumen group {library.path}"], {"faces": faces}
+    people, assignments = library.read_people(revision), library.read_assignments(revision)
     named = len(people) - people[NAME].null_count
     grouped = len(assignments) - assignments[PERSON_ID].null_count
-    facts: dict[str, object] = {
+    text = (
+        f"{len(assignments):,} faces, {grouped:,} of them of {len(people):,} people; {named:,} have a name."
+    )
+    return [text], {
         "revision": revision, "faces": len(assignments), "grouped": grouped, "people": len(people),
         "named": named,
     }  # fmt: skip
-    return [
-        f"{len(assignments):,} faces, {grouped:,} of them of {len(people):,} people; {named:,} have a name."
-    ], facts
+
+
+def _bytes_on_disk(library: Library) -> dict[str, int]:
+    """Bytes by the folder of the library that they are in; nothing behind a URL, where asking takes long."""
+    sizes: dict[str, int] = {}
+    for folder, _, names in os.walk(library.path) if not storage.is_url(library.path) else ():
+        part = os.path.relpath(folder, library.path).split(os.sep)[0]
+        key = "others" if part == "." else part
+        for name in names:
+            with suppress(OSError):  # a run that goes on meanwhile
+                sizes[key] = sizes.get(key, 0) + os.lstat(os.path.join(folder, name)).st_size
+    return sizes
 
 
 def ask(library: Library, *, count: int) -> tuple[list[str], dict[str, object]]:

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms import storage
 from transforms.library import Library, LibraryError
 from transforms.records import OK, STATUSES
 from transforms.tables import (
@@ -92,13 +91,13 @@ def _chunk(library, name, photos, faces, thumbs, dimensions: set[int]) -> Iterat
     if pc.any(odd).as_py():
         yield Finding(BROKEN_ROW, place, "a status that there is not", pc.sum(odd).as_py(), chunk=name)
     if thumbs is not None and not thumbs.schema.equals(THUMBS_SCHEMA):
-        yield Finding(SCHEMA, name, _difference(thumbs.schema, THUMBS_SCHEMA), chunk=name)
+        yield Finding(SCHEMA, f"thumbs of {name}", _difference(thumbs.schema, THUMBS_SCHEMA), chunk=name)
     if faces is None or not len(faces):
         return
     kind = faces.schema.field(EMBEDDING).type if EMBEDDING in faces.column_names else None
     size = kind.list_size if kind is not None and pa.types.is_fixed_size_list(kind) else 1
     if not faces.schema.equals(faces_schema(size)) or (dimensions and size not in dimensions):
-        yield Finding(SCHEMA, name, _difference(faces.schema, faces_schema(size)), chunk=name)
+        yield Finding(SCHEMA, f"faces of {name}", _difference(faces.schema, faces_schema(size)), chunk=name)
         return
     dimensions.add(size)
     lengths = np.linalg.norm(matrix(faces[EMBEDDING]).astype(np.float64), axis=1)
@@ -170,40 +169,6 @@ def _revision(library: Library, revision: str) -> Iterator[Finding]:
     unknown = pc.invert(pc.is_in(members, value_set=people[PERSON_ID].combine_chunks()))
     if pc.any(unknown).as_py():
         yield Finding(REVISION, folder, "people who are not listed", pc.sum(unknown).as_py())
-
-
-def repair_tables(library: Library, findings: list[Finding], *, run: str) -> int:
-    """Mends what `audit_tables` found, as far as rows are concerned: files that are damaged or of
-    another schema go, and photos with broken rows, so that the next run indexes these photos again.
-    The rest is for `transforms.compaction`. Returns how many chunks it changed."""
-    changed = 0
-    gone = {f.chunk for f in findings if f.chunk and f.kind in (DAMAGED, SCHEMA)}
-    for name in sorted(gone):
-        library.remove_chunk(name)
-        changed += 1
-    again = frozenset().union(*(f.photos for f in findings))
-    if not again:
-        return changed
-    wanted = pa.array(sorted(again))
-    for number, name in enumerate(library.chunk_names()):
-        photos, _, thumbs = library.read_chunk(name)
-        faces = library.read_all_faces(name)
-        keep = pc.invert(pc.is_in(photos[PHOTO_ID], value_set=wanted))
-        stale = [pc.is_in(t[PHOTO_ID], value_set=wanted) for t in faces.values()]
-        if pc.all(keep).as_py() and not any(pc.any(s).as_py() for s in stale):
-            continue
-        kept = {k: t.filter(pc.invert(s)) for (k, t), s in zip(faces.items(), stale, strict=True)}
-        library.rewrite_chunk(
-            name, f"{run}-{number:05d}", photos=photos.filter(keep), faces=kept, thumbs=thumbs
-        )
-        changed += 1
-    return changed
-
-
-def remove_partial(library: Library) -> None:
-    """Removes orphans and files that were never finished."""
-    for path in [*library.uncommitted_files(), *library.partial_files()]:
-        storage.remove(path)
 
 
 def _difference(found: pa.Schema, wanted: pa.Schema) -> str:

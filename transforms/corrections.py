@@ -13,7 +13,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 NAME, RENAME, MERGE, SPLIT = "name", "rename", "merge", "split"
@@ -143,8 +143,8 @@ def parse(data: bytes) -> CorrectionsFile:
     return CorrectionsFile(tuple(ordered), tuple(active), (*problems, *more), dialect)
 
 
-def appended(data: bytes, row: Mapping[str, str]) -> bytes:
-    """The file with one line more, in its own form; `row` maps column names to values.
+def appended(data: bytes, row: Mapping[str, str], *more: Mapping[str, str]) -> bytes:
+    """The file with a line more a row, in its own form; a row maps column names to values.
 
     Where the file lacks a column that is needed, a new line of column names goes before.
     """
@@ -157,7 +157,8 @@ def appended(data: bytes, row: Mapping[str, str]) -> bytes:
     writer = csv.writer(out, delimiter=dialect.delimiter, lineterminator=dialect.newline)
     if header:
         writer.writerow(dialect.columns)
-    writer.writerow([to_cell(row.get(column, "")) for column in dialect.columns])
+    for one in (row, *more):
+        writer.writerow([to_cell(one.get(column, "")) for column in dialect.columns])
     # A spreadsheet takes a file of UTF-8 for what it is when the mark is there.
     start = data or codecs.BOM_UTF8
     ends = decoded(data)[1].endswith(("\n", "\r")) or not data
@@ -197,11 +198,13 @@ def decoded(data: bytes) -> tuple[str, str]:
     return "utf-8", text.decode("utf-8", "surrogateescape")
 
 
-def header_of(line: str) -> tuple[str, tuple[str, ...]] | None:
+def header_of(
+    line: str, required: Collection[str] = frozenset(_REQUIRED)
+) -> tuple[str, tuple[str, ...]] | None:
     """(what separates cells, the columns in order) of a line with the columns' names; None for others."""
     for delimiter in ",;\t":
         names = tuple(c.strip().strip('"').strip().lower() for c in line.split(delimiter))
-        if set(names) >= _REQUIRED:
+        if set(names) >= set(required):
             return delimiter, names
     return None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -11,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.export_table import unguarded
+from transforms.edited_csv import edited_rows
 from transforms.identities import Crawl, choose_faces
 from transforms.library import Library, LibraryError
 from transforms.records import NO_FACE, OK
@@ -125,7 +123,5 @@ def _prominence(boxes: np.ndarray, photos: list[str], size_of: dict[str, tuple[i
 
 def read_labels(data: bytes, *, name: str) -> dict[str, str]:
     """path → identity from a CSV with these two columns. Raises LibraryError."""
-    reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig", "replace"), newline=""))
-    if reader.fieldnames is None or not {PATH, IDENTITY} <= set(reader.fieldnames):
-        raise LibraryError(f"{name}: a first line with the columns path and identity is needed")
-    return {unguarded(row[PATH] or ""): unguarded(row[IDENTITY] or "") for row in reader if row[IDENTITY]}
+    rows = edited_rows(data, required=(PATH, IDENTITY), name=name)
+    return {row[PATH]: row[IDENTITY] for _, row in rows if row.get(IDENTITY) and row.get(PATH)}

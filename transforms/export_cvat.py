@@ -1,4 +1,5 @@
-"""Export to and import from CVAT for images, XML 1.1: a box labelled ``face`` with the person's name.
+"""Export to and import from CVAT for images, XML 1.1: a box labelled ``face`` with the person's name (or
+id, while there is no name).
 
 Source: docs.cvat.ai, "XML annotation format", version 1.1 for images.
 """
@@ -6,20 +7,22 @@ Source: docs.cvat.ai, "XML annotation format", version 1.1 for images.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from lxml import etree
 
 from transforms.region import Region
 from transforms.safe_xml import UnsafeXml, iterate_elements, xml_text
-from transforms.selected import SelectedPhoto
+from transforms.selected import SelectedFace, SelectedPhoto
 
 FACE_LABEL, PERSON, FACE = "face", "person", "face_id"
 
 
-def cvat_parts(photos: Iterable[SelectedPhoto], *, count: int) -> Iterator[bytes]:
-    """The file ``annotations.xml`` in parts; `count` photos follow."""
+def cvat_parts(
+    photos: Iterable[SelectedPhoto], *, count: int, name_of: Callable[[SelectedFace], str]
+) -> Iterator[bytes]:
+    """The file ``annotations.xml`` in parts; `count` photos follow, `name_of` is what CVAT calls each."""
     yield (
         b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n<meta><task>'
         b"<name>faces</name><size>%d</size><mode>annotation</mode><labels><label><name>face</name>"
@@ -32,7 +35,7 @@ def cvat_parts(photos: Iterable[SelectedPhoto], *, count: int) -> Iterator[bytes
         ).encode()
     yield b"</attributes></label></labels></task></meta>\n"
     for number, photo in enumerate(photos):
-        yield etree.tostring(_image(number, photo), encoding="utf-8") + b"\n"
+        yield etree.tostring(_image(number, photo, name_of(photo.first)), encoding="utf-8") + b"\n"
     yield b"</annotations>\n"
 
 
@@ -47,17 +50,17 @@ def labels_json() -> bytes:
     ).encode()
 
 
-def _image(number: int, photo: SelectedPhoto) -> etree._Element:
+def _image(number: int, photo: SelectedPhoto, called: str) -> etree._Element:
     face = photo.first
     image = etree.Element(
-        "image", id=str(number), name=xml_text(face.path), width=str(face.width), height=str(face.height)
+        "image", id=str(number), name=xml_text(called), width=str(face.width), height=str(face.height)
     )
     for one in photo.faces:
         corners = zip(("xtl", "ytl", "xbr", "ybr"), one.inside(), strict=True)
         box = etree.SubElement(image, "box", label=FACE_LABEL, source="auto", occluded="0", z_order="0")
         for name, value in corners:
             box.set(name, f"{value:.2f}")
-        for name, text in ((PERSON, one.name or ""), (FACE, one.face_id)):
+        for name, text in ((PERSON, one.label or ""), (FACE, one.face_id)):
             etree.SubElement(box, "attribute", name=name).text = xml_text(text)
     return image
 

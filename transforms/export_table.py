@@ -108,7 +108,9 @@ def _cells(column: pa.Array) -> list[object]:
         return ["" if v is None else guarded(v) for v in values]
     if pa.types.is_float32(column.type):
         return ["" if v is None else f"{v:.6g}" for v in values]
-    return ["" if v is None else v.isoformat() if isinstance(v, datetime) else v for v in values]
+    # One form for all, or pandas takes none of them for times; this one spreadsheets read as well.
+    times = {"sep": " ", "timespec": "milliseconds"}
+    return ["" if v is None else v.isoformat(**times) if isinstance(v, datetime) else v for v in values]
 
 
 def json_parts(batches: Iterable[pa.RecordBatch], about: dict[str, object]) -> Iterator[bytes]:

@@ -3,7 +3,7 @@
 Written are MWG's regions (Lightroom, digiKam, Immich, Picasa), Microsoft's (Windows), and the tags
 ``People/Name`` of digiKam and Lightroom. Everything that Albumen adds is marked in a namespace of its
 own, so that the next export, or forgetting, takes away just that. What others wrote stays as it is:
-where they have a named face already, theirs counts.
+where they have a named face already, theirs counts, as does a name that they gave to a face of Albumen's.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ from transforms.xmp_regions import (
     Box,
     X,
     overlap,
+    own_face,
     read_mp,
     read_mwg,
     to_stored,
+    value,
 )
 
 SAME_FACE = 0.4
@@ -138,6 +140,7 @@ def _item(face: FaceRegion) -> etree._Element:
         nsmap={k: PREFIXES[k] for k in ("rdf", "mwg-rs", "MPReg", "albumen")},
     )  # fmt: skip
     etree.SubElement(item, _q(ALBUMEN, "Face")).text = face.face_id
+    etree.SubElement(item, _q(ALBUMEN, "FaceName")).text = xml_text(face.name or "")
     return item
 
 
@@ -155,6 +158,7 @@ def _name_theirs(item: etree._Element, face: FaceRegion) -> None:
     structure.attrib.pop(tag, None)
     etree.SubElement(structure, tag).text = xml_text(face.name or "")
     etree.SubElement(structure, _q(ALBUMEN, "Named"), nsmap={"albumen": ALBUMEN}).text = face.face_id
+    etree.SubElement(structure, _q(ALBUMEN, "FaceName")).text = xml_text(face.name or "")
 
 
 def _add_tags(rdf: etree._Element, tags: list[str]) -> None:
@@ -186,18 +190,20 @@ def _append(rdf, namespace: str, name: str, kind: str, text: str) -> None:
 
 
 def _strip(rdf: etree._Element) -> None:
-    """Takes away all that Albumen wrote."""
-    for mark in list(rdf.iter(_q(ALBUMEN, "Face"))):
-        item = mark.getparent()
-        bag = item.getparent()
-        bag.remove(item)
-        if not len(bag):
-            _prune(bag)
-    for mark in list(rdf.iter(_q(ALBUMEN, "Named"))):
-        structure = mark.getparent()
-        for name in list(structure.iter(_q(MWG, "Name"), _q(MPREG, "PersonDisplayName"))):
-            name.getparent().remove(name)
-        structure.remove(mark)
+    """Takes away all that Albumen wrote; of what others have named otherwise since, just the marks."""
+    for structure in _marked(rdf, "Face"):
+        if _is_ours(structure):
+            item = structure if structure.tag == _LI else structure.getparent()
+            bag = item.getparent()
+            bag.remove(item)
+            if not len(bag):
+                _prune(bag)
+    for structure in _marked(rdf, "Named"):
+        if _is_ours(structure):
+            _drop(structure, _q(MWG, "Name"), _q(MPREG, "PersonDisplayName"))
+    for name in ("Face", "Named", "FaceName"):
+        for structure in _marked(rdf, name):
+            _drop(structure, _q(ALBUMEN, name))
     ours = {(li.text or "") for tags in rdf.iter(_q(ALBUMEN, "Tags")) for li in tags.iter(_LI)}
     for namespace, name, _, _ in _TAGS:
         for holder in list(rdf.iter(_q(namespace, name))):
@@ -209,6 +215,29 @@ def _strip(rdf: etree._Element) -> None:
                         _prune(bag)
     for tags in list(rdf.iter(_q(ALBUMEN, "Tags"))):
         tags.getparent().remove(tags)
+
+
+def _marked(rdf: etree._Element, name: str) -> list[etree._Element]:
+    """The structures that have a mark: as an element, or as the attribute that another program made of it."""
+    tag, found = _q(ALBUMEN, name), []
+    for element in rdf.iter():
+        if element.tag == tag:
+            found.append(element.getparent())
+        elif tag in element.attrib:
+            found.append(element)
+    return found
+
+
+def _is_ours(structure: etree._Element) -> bool:
+    name = value(structure, MWG, "Name") or value(structure, MPREG, "PersonDisplayName")
+    return bool(own_face(structure, name))
+
+
+def _drop(structure: etree._Element, *tags: str) -> None:
+    for tag in tags:
+        structure.attrib.pop(tag, None)
+        for element in structure.findall(tag):
+            structure.remove(element)
 
 
 def _prune(element: etree._Element) -> None:

@@ -58,7 +58,7 @@ class SamePerson:
 @dataclass(frozen=True)
 class Misfiled:
     """A photo that shows somebody else than its identity: `other` (-1: nobody known). `score` is how much
-    more it is like that one, or how far it is from its own."""
+    more it is like that one than like its own, or how unlike its own it is."""
 
     photo: int
     other: int
@@ -221,10 +221,10 @@ def _strangers(
         elif is_core:
             continue
         elif len(part) == 1 and identity not in even:
-            misfiled.append(Misfiled(int(part[0]), -1, round(limits.link - own, 4)))
+            misfiled.append(Misfiled(int(part[0]), -1, round(1 - own, 4)))
         else:
             mixed.append(Mixed(identity, tuple(part.tolist()), round(1 - own, 4)))
     return (
-        sorted(misfiled, key=lambda m: (-m.score, m.photo)),
+        sorted(misfiled, key=lambda m: (m.other < 0, -m.score, m.photo)),
         sorted(mixed, key=lambda m: (-len(m.photos), -m.score)),
     )

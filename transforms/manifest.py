@@ -11,7 +11,6 @@ bytes are exact, also where they are not UTF-8.
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import asdict, dataclass, replace
 
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 from transforms import storage
 from transforms.library import LibraryError
 from transforms.records import FileEntry
+from transforms.table_files import arrow_file
 from transforms.tables import MTIME, PATH_BYTES, PHOTOS_SCHEMA, ROOT, SIZE
 
 MANIFEST_SCHEMA = pa.schema([PHOTOS_SCHEMA.field(name) for name in (ROOT, PATH_BYTES, SIZE, MTIME)])
@@ -136,8 +136,8 @@ def read_chunk(folder: str, chunk: Chunk) -> list[FileEntry]:
     """
     path = _part_path(folder, chunk.run, chunk.part)
     try:
-        with storage.open_input(path) as file:
-            part = pq.ParquetFile(io.BytesIO(file.read()) if storage.is_url(path) else file)
+        with arrow_file(path) as file:
+            part = pq.ParquetFile(file)
             if chunk.group >= part.num_row_groups:
                 raise ManifestError(_lacks(path, chunk))
             table = part.read_row_group(chunk.group, columns=MANIFEST_SCHEMA.names)

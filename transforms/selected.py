@@ -82,11 +82,13 @@ class SelectedPerson:
 @dataclass(frozen=True)
 class Grouping:
     """Whose face is whose: tables of `ASSIGNMENTS_SCHEMA` and `PEOPLE_SCHEMA`. With `paths`, a table of
-    photo_id, root and path_bytes, these photos are taken, at these places."""
+    photo_id, root and path_bytes, these photos are taken, at these places; `left` (path, reason) are photos
+    that should be and can't."""
 
     assignments: pa.Table
     people: pa.Table
     paths: pa.Table | None = None
+    left: tuple[tuple[str, str], ...] = ()
 
 
 def current_grouping(library: Library) -> Grouping:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -29,24 +29,36 @@ def write_table(path: str, table: pa.Table) -> None:
 
 def read_table(path: str, columns: list[str] | None = None) -> pa.Table:
     """Reads a table, or some of its columns. Raises LibraryError where the file is damaged."""
-    with _reading(path), storage.open_input(path) as file:
-        data = file if not storage.is_url(path) else io.BytesIO(file.read())
-        return pq.read_table(data, columns=columns)
+    with _reading(path), arrow_file(path) as file:
+        return pq.read_table(file, columns=columns)
 
 
 def iter_table(path: str, columns: list[str], *, rows: int) -> Iterator[pa.Table]:
     """Columns of a table, at most `rows` rows at a time. Raises LibraryError where the file is damaged."""
     with ExitStack() as stack:
         with _reading(path):
-            file = stack.enter_context(storage.open_input(path))
-            data = file if not storage.is_url(path) else io.BytesIO(file.read())
-            batches = pq.ParquetFile(data).iter_batches(batch_size=rows, columns=columns)
+            file = stack.enter_context(arrow_file(path))
+            batches = pq.ParquetFile(file).iter_batches(batch_size=rows, columns=columns)
         while True:
             with _reading(path):
                 batch = next(batches, None)
             if batch is None:
                 return
             yield pa.Table.from_batches([batch])
+
+
+@contextmanager
+def arrow_file(path: str) -> Iterator[pa.NativeFile]:
+    """A file that Arrow reads by itself. Raises FileNotFoundError, OSError.
+
+    Of a file of Python's, a thread of Arrow's may let go only when the command has done its work: if Python
+    is ending by then, the process is aborted ("terminate called without an active exception").
+    """
+    with storage.open_input(path) as opened:
+        local = not storage.is_url(path)
+        # As bytes: a path need not be text.
+        with pa.OSFile(os.fsencode(path)) if local else pa.BufferReader(opened.read()) as file:
+            yield file
 
 
 @contextmanager

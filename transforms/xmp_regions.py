@@ -35,7 +35,7 @@ PREFIXES = {
 @dataclass(frozen=True)
 class XmpRegion:
     """A face in a sidecar: its name (may be empty), and its box (x0, y0, x1, y1) as parts of the sides
-    of the upright picture. `face_id` where Albumen wrote it."""
+    of the upright picture. `face_id` where Albumen wrote it, and nobody has named it otherwise since."""
 
     name: str
     box: Box
@@ -107,7 +107,7 @@ def read_mwg(item: etree._Element) -> XmpRegion | None:
     if any(n is None for n in numbers) or value(item, AREA, "unit") not in ("", "normalized"):
         return None
     x, y, w, h = (n or 0.0 for n in numbers)
-    return _region(name, (x - w / 2, y - h / 2, x + w / 2, y + h / 2), value(item, ALBUMEN, "Face"))
+    return _region(name, (x - w / 2, y - h / 2, x + w / 2, y + h / 2), own_face(item, name))
 
 
 def read_mp(item: etree._Element) -> XmpRegion | None:
@@ -117,19 +117,31 @@ def read_mp(item: etree._Element) -> XmpRegion | None:
         return None
     x, y, w, h = (p or 0.0 for p in parts)
     name = value(item, MPREG, "PersonDisplayName")
-    return _region(name, (x, y, x + w, y + h), value(item, ALBUMEN, "Face"))
+    return _region(name, (x, y, x + w, y + h), own_face(item, name))
+
+
+def own_face(item: etree._Element, name: str) -> str:
+    """The face that Albumen means by an entry (by one that it made, or to which it gave the name); empty
+    where it has nothing to do with it, or where somebody has given it another `name` since."""
+    if _found(item, ALBUMEN, "FaceName") not in (None, name):
+        return ""
+    return value(item, ALBUMEN, "Face") or value(item, ALBUMEN, "Named")
 
 
 def value(item: etree._Element, namespace: str, name: str) -> str:
     """A simple property of a structure, however RDF writes it (attribute, element, nested
     description); empty where there is none."""
+    return _found(item, namespace, name) or ""
+
+
+def _found(item: etree._Element, namespace: str, name: str) -> str | None:
     tag = f"{{{namespace}}}{name}"
     for element in item.iter():
         if tag in element.attrib:
             return str(element.attrib[tag]).strip()
         if element.tag == tag and not len(element):
             return (element.text or "").strip()
-    return ""
+    return None
 
 
 def _region(name: str, box: Box, face_id: str) -> XmpRegion | None:

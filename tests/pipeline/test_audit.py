@@ -10,6 +10,7 @@ import pytest
 from pipeline.audit import audit
 from tests.export_library import Exported, make_library
 from transforms.library import Library
+from transforms.records import OK, FaceRow, FileEntry, PhotoRow
 from transforms.tables import EMBEDDING, FACE_ID, PHOTO_ID, matrix
 
 
@@ -75,6 +76,50 @@ def test_another_schema_is_found(made: Exported) -> None:
     )
     (finding,) = audit(made.library).findings
     assert finding.kind == "schema" and "format" in finding.detail
+
+
+def test_columns_in_another_order_and_of_another_width_are_mended_without_loss(made: Exported) -> None:
+    library = made.library
+    photos, faces, thumbs = library.read_chunk("chunk")
+    assert faces is not None and thumbs is not None
+    place = faces.column_names.index("score")
+    wide = faces.set_column(place, "score", faces["score"].cast(pa.float64())).append_column(
+        "mine", faces["yaw"]
+    )
+    turned = photos.select(photos.column_names[::-1])
+    library.rewrite_chunk("chunk", "chunk2", photos=turned, faces={"test": wide}, thumbs=thumbs)
+    assert kinds(library) == {"schema"}
+    summary = audit(library, fix=True)
+    assert summary.left == [] and summary.again == 0
+    (name,) = library.chunk_names()
+    assert library.read_chunk(name)[0].equals(photos) and library.read_chunk(name)[1].equals(faces)
+
+
+def test_vectors_of_another_length_than_all_others_are_taken_out(made: Exported) -> None:
+    library = made.library
+    box = np.array([1, 1, 9, 9], np.float32)
+    photo = PhotoRow(FileEntry("main", b"o1.jpg", 1, 1), OK, None, "f" * 32, 96, 64, "JPEG")
+    face = FaceRow(f"{'f' * 32}:0", "f" * 32, box, np.zeros((5, 2), np.float32), 0.9, 8, 0.3, 0, 0)
+    library.commit_chunk(
+        "other", fingerprint="test", photos=[photo], faces=[face],
+        embeddings=np.eye(1, 4, dtype=np.float32), thumbs=(),
+    )  # fmt: skip
+    assert kinds(library) == {"schema"}
+    summary = audit(library, fix=True)
+    assert summary.left == [] and summary.again == 1 and len(library.chunk_names()) == 1
+
+
+def test_nothing_is_taken_out_while_the_originals_are_away(made: Exported) -> None:
+    path = Path(made.library.file("faces", "test", "chunk.parquet"))
+    path.write_bytes(path.read_bytes()[:200])
+    os.rename(made.archive, made.archive.with_name("away"))
+    summary = audit(made.library, fix=True)
+    assert [f.kind for f in summary.left] == ["damaged file"] and "mount" in summary.lines()[-1]
+    assert made.library.chunk_names() == ["chunk"]
+    os.rename(made.archive.with_name("away"), made.archive)
+    summary = audit(made.library, fix=True)
+    assert summary.left == [] and summary.again == 17
+    assert f"  albumen index {made.archive} {made.library.path}" in summary.lines()
 
 
 def test_groupings_that_are_not_whole_go(made: Exported) -> None:

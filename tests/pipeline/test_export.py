@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
 import subprocess
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from lxml import etree
@@ -20,9 +23,12 @@ from tests.export_library import BOX, HEIGHT, ODD_PATHS, WIDTH, Exported, make_l
 from transforms.archive import ListingReport
 from transforms.export_list import EXPORT_MARKER
 from transforms.export_records import export_records
+from transforms.export_table import csv_lines
 from transforms.library import LibraryError
 from transforms.listing import list_archive
+from transforms.records import OK, FileEntry, PhotoRow
 from transforms.selected import Selection
+from transforms.tables import SELECTED_SCHEMA
 
 FORMULA = '=Formula "Anna"'
 
@@ -66,6 +72,17 @@ def test_csv_is_what_a_spreadsheet_may_open(made: Exported, tmp_path: Path) -> N
     assert {r["roll"] for r in rows} == {"-1.5"}, "numbers stay numbers"
     with open(tmp_path / "out/columns.csv", newline="", encoding="utf-8") as file:
         assert [r["column"] for r in csv.DictReader(file)] == list(rows[0])
+
+
+def test_times_have_one_form_whatever_parts_of_a_second_they_have() -> None:
+    """Else pandas, which learns the form from the first, reads them as texts."""
+    rows = {name: [None, None] for name in SELECTED_SCHEMA.names}
+    rows["taken_at"] = [datetime(2001, 1, 1, 12, 0, 0, 250_000), datetime(2001, 1, 2)]
+    [batch] = pa.table(rows, schema=SELECTED_SCHEMA).to_batches()
+    text = b"".join(csv_lines([batch])).decode()
+    assert [r["taken_at"] for r in csv.DictReader(io.StringIO(text))] == [
+        "2001-01-01 12:00:00.250", "2001-01-02 00:00:00.000",
+    ]  # fmt: skip
 
 
 def test_pandas_and_duckdb_read_the_tables(made: Exported, tmp_path: Path) -> None:
@@ -298,7 +315,7 @@ def test_fiftyone_reads_the_dataset(made: Exported, tmp_path: Path) -> None:
     importers = pytest.importorskip("fiftyone.utils.data.importers", reason="fiftyone is not installed")
     run(made, "fiftyone", tmp_path / "out")
     reader = importers.FiftyOneImageDetectionDatasetImporter(
-        dataset_dir=str(tmp_path / "out"), data_path=str(tmp_path / "out/data.json")
+        dataset_dir=str(tmp_path / "out"), data_path="data.json"
     )
     with reader:
         samples = list(reader)
@@ -344,6 +361,23 @@ def test_exiftool_reads_names_and_places(made: Exported, tmp_path: Path) -> None
     slash = next(r for r in read if "a&b <c>" in r["SourceFile"])
     assert slash["TagsList"] == ["People/Bello - Böse"], "a slash would be a level of tags"
     assert slash["RegionInfo"]["RegionList"][0]["Name"] == "Bello / Böse"
+
+
+def test_of_two_files_that_would_share_a_sidecar_the_first_has_it(tmp_path: Path) -> None:
+    """As a RAW file and its JPEG do where sidecars have Adobe's names."""
+    made = make_library(tmp_path)
+    photo = made.face_ids[b"o1.jpg"].partition(":")[0]
+    shutil.copy(made.archive / "o1.jpg", made.archive / "o1.png")
+    row = PhotoRow(FileEntry("main", b"o1.png", 1, 1), OK, None, photo, WIDTH, HEIGHT, "JPEG")
+    none = np.zeros((0, 8), np.float32)
+    made.library.commit_chunk("more", fingerprint="test", photos=[row], faces=[], embeddings=none, thumbs=())
+    for expected in (16, 0):
+        done = run(made, "xmp", tmp_path / "out", stem=True)
+        assert (done.files, done.problems) == (
+            expected,
+            [("o1.png", "shares o1.xmp with the file before it")],
+        )
+    assert not run(made, "xmp", tmp_path / "other").problems
 
 
 def test_sidecars_beside_originals_merge_and_are_taken_back(tmp_path: Path) -> None:

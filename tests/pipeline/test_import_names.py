@@ -3,16 +3,22 @@ from __future__ import annotations
 import csv
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from lxml import etree
 
 from pipeline.export import ExportOptions, export
 from pipeline.import_names import import_cvat, import_labelstudio, import_xmp
-from tests.export_library import BOX, HEIGHT, WIDTH, Exported, make_library
+from tests.export_library import BOX, HEIGHT, WIDTH, Exported, make_library, write_photo
 from transforms.correction_lines import Line, NamedFace, lines_for, with_lines
+from transforms.corrections import parse
 from transforms.export_xmp import FaceRegion, merge
+from transforms.known_content import content_id
 from transforms.library import LibraryError
+from transforms.records import OK, FaceRow, FileEntry, PhotoRow
 from transforms.region import Region
 from transforms.region_match import match_regions
 from transforms.selected import SelectedFace, Selection
@@ -111,8 +117,56 @@ def test_cvat_brings_names_back(made: Exported, tmp_path: Path) -> None:
     xml = (tmp_path / "out/annotations.xml").read_text()
     xml = xml.replace('name="a&amp;b &lt;c&gt;.jpg"', 'name="task 1/a&amp;b &lt;c&gt;.jpg"')
     (tmp_path / "done.xml").write_text(xml.replace("Bello / Böse", "Bello"))
-    assert import_cvat(made.library, str(tmp_path / "done.xml")).matched == 15
+    assert import_cvat(made.library, str(tmp_path / "done.xml")).matched == 17
     assert [(c["kind"], c["name"]) for c in corrections(made)] == [("name", "Bello")]
+
+
+def test_who_takes_one_face_out_of_a_person_leaves_the_others_where_they_are(
+    made: Exported, tmp_path: Path
+) -> None:
+    export(made.library, ExportOptions(to="labelstudio", out=str(tmp_path / "out")))
+    tasks = json.loads((tmp_path / "out/tasks.json").read_bytes())
+    for task in tasks:
+        task["annotations"] = [{"result": task.pop("predictions")[0]["result"]}]
+        for result in task["annotations"][0]["result"]:
+            here = task["data"]["path"] in ("=1+1.jpg", "pair2.jpg") and result["type"] == "choices"
+            if here and result["value"]["choices"] != ['=Formula "Anna"']:
+                result["value"]["choices"] = ["Kurt"]
+    (tmp_path / "done.json").write_text(json.dumps(tasks))
+    import_labelstudio(made.library, str(tmp_path / "done.json"))
+    one, other = made.face_ids[b"=1+1.jpg"], made.face_ids[b"pair2.jpg"]
+    lines = [(line["kind"], line["who"], line["with"], line["name"]) for line in corrections(made)]
+    assert lines[:2] == [("split", "p-bello", one, ""), ("split", "p-none", other, "")]
+    stay = sorted(made.face_ids[p] for p in made.paths["p-bello"] if p != b"=1+1.jpg")
+    assert lines[2] == ("same", stay[0], " | ".join(stay[1:]), "")
+    assert len(lines) == 5 and {line[0] for line in lines[3:]} == {"name", "same"}
+
+
+def test_photos_of_one_path_in_two_archives_keep_apart(made: Exported, tmp_path: Path) -> None:
+    """Faces at one place in two photos of one path, with different names."""
+    second = tmp_path / "second"
+    data = write_photo(second / "nobody.jpg", seed=123)
+    photo, info = content_id(data), made.library.info()
+    made.library.save_info(replace(info, roots={**info.roots, "second": str(second)}))
+    row = PhotoRow(FileEntry("second", b"nobody.jpg", 1, 1), OK, None, photo, WIDTH, HEIGHT, "JPEG")
+    box = np.array(BOX, np.float32)
+    made.library.commit_chunk(
+        "second", fingerprint="test", photos=[row],
+        faces=[FaceRow(f"{photo}:0", photo, box, np.zeros((5, 2), np.float32), 0.99, 24, 0.3, 0, 0)],
+        embeddings=np.eye(1, 8, dtype=np.float32), thumbs=(),
+    )  # fmt: skip
+    everybody = Selection(ungrouped=True)
+    export(made.library, ExportOptions(to="cvat", out=str(tmp_path / "out"), selection=everybody))
+    root = etree.parse(tmp_path / "out/annotations.xml").getroot()
+    lonely = content_id((made.archive / "nobody.jpg").read_bytes())
+    wanted = {f"{lonely}:0": "Kurt", f"{photo}:0": "Lotte"}
+    for box_of in root.iter("box"):
+        texts = {a.get("name"): a for a in box_of.iter("attribute")}
+        texts["person"].text = wanted.get(texts["face_id"].text)
+        texts["face_id"].text = ""  # as for a box that was drawn anew
+    (tmp_path / "done.xml").write_bytes(etree.tostring(root))
+    import_cvat(made.library, str(tmp_path / "done.xml"))
+    assert {line["who"]: line["name"] for line in corrections(made)} == wanted
 
 
 @pytest.mark.parametrize("content", ["{}", "[1]", "[", '[{"data": 1}]'])
@@ -156,6 +210,33 @@ def test_lines_are_few() -> None:
     right = [NamedFace("f:0", "Anna", "p-1", "Anna"), NamedFace("f:1", "Anna", "p-2", None)]
     assert lines_for(right) == [Line("same", "f:0", ("f:1",))]
     assert lines_for([NamedFace("f:0", "Anna", "p-1", "Anna")]) == []
+
+
+def test_people_are_meant_by_what_an_export_called_them() -> None:
+    """Moved to a person without a name, to one of two who share a name, and to one not in the file."""
+    known = {"p-1": "p-1", "Anna (p-2)": "p-2", "Anna (p-3)": "p-3", "Bo": "p-4"}
+    moved = [
+        NamedFace("f:1", "p-1", "p-9", None), NamedFace("f:2", "Anna (p-3)", "p-2", "Anna"),
+        NamedFace("f:3", "Bo", None, None), NamedFace("f:4", "", "p-1", None),
+    ]  # fmt: skip
+    assert lines_for(moved, known) == [
+        Line("same", "p-3", ("f:2",)), Line("same", "p-4", ("f:3",)), Line("same", "p-1", ("f:1",)),
+    ]  # fmt: skip
+    back = [NamedFace("f:1", "p-1", "p-2", "Anna"), NamedFace("f:2", "", "p-2", "Anna")]
+    assert lines_for(back, known) == [Line("split", "p-2", ("f:1",)), Line("same", "p-1", ("f:1",))]
+
+
+def test_lines_are_added_in_the_form_that_the_file_has() -> None:
+    """As a spreadsheet saves it where commas are in numbers."""
+    mine = "kind;who;name;with;id;date;faces;note\r\nname;f;Zoë;;x;;;\r\n".encode("utf-8-sig")
+    lines = [Line("name", "f:1", name="A;B"), Line("same", "f:1", ("f:2", "f:3"))]
+    data, count = with_lines(mine, lines, note="n")
+    file = parse(data)
+    assert count == 2 and not file.problems and data.startswith(mine)
+    assert [(c.kind, c.who, c.others, c.name) for c in file.corrections] == [
+        ("name", "f", (), "Zoë"), ("name", "f:1", (), "A;B"), ("same", "f:1", ("f:2", "f:3"), ""),
+    ]  # fmt: skip
+    assert with_lines(data, lines, note="n") == (data, 0)
 
 
 def test_lines_are_added_and_nothing_else_changes() -> None:

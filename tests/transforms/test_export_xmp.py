@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from tests.photo_files import STORED
 from transforms.export_xmp import FaceRegion, merge
 from transforms.safe_xml import UnsafeXml, parse
-from transforms.xmp_regions import read_regions, to_stored, to_upright
+from transforms.xmp_regions import RDF, read_regions, to_stored, to_upright
 
 FACE = FaceRegion("id:0", "Anna", (0.1, 0.2, 0.3, 0.6))
 
@@ -118,6 +119,43 @@ def test_other_faces_are_added_and_taken_away_whole() -> None:
     assert sorted(r.name for r in regions(renamed)) == ["Berta", "Else"] and b"Anna" not in renamed
     after = add(both)
     assert [r.name for r in regions(after)] == ["Else"] and b"Anna" not in after and b"TagsList" not in after
+
+
+def as_attributes(data: bytes) -> bytes:
+    """As Adobe's toolkit, which digiKam and others write with, puts simple fields of a structure."""
+    root = etree.fromstring(data)
+    for item in list(root.iter(f"{{{RDF}}}li")):
+        if item.attrib.pop(f"{{{RDF}}}parseType", None) is not None:
+            inner = etree.SubElement(item, f"{{{RDF}}}Description")
+            for field in [e for e in item if e is not inner]:
+                item.remove(field)
+                if len(field) or field.attrib:
+                    inner.append(field)
+                else:
+                    inner.set(field.tag, field.text or "")
+    return etree.tostring(root)
+
+
+@pytest.mark.parametrize("rewritten", [lambda data: data, as_attributes])
+@pytest.mark.parametrize("before", [None, theirs("")], ids=["albumens region", "their region"])
+def test_a_name_that_others_changed_counts_and_stays(before: bytes | None, rewritten) -> None:
+    """Albumen's mark is on the region still, but its name is no longer the one that Albumen gave."""
+    merged = rewritten(add(before, FACE))
+    assert all(r.face_id for r in regions(merged)), "nothing new in it"
+    assert add(merged, FaceRegion("id:0", "Berta", FACE.box)).count(b"Berta") >= 2, "a new name of Albumen's"
+    changed = re.sub(rb'(?<!Face)Name(>|=")Anna', rb"Name\1Carla", merged)
+    assert [(r.name, r.face_id) for r in regions(changed)] == [("Carla", None)]
+    for after in (add(changed, FaceRegion("id:0", "Berta", FACE.box)), add(changed)):
+        assert [r.name for r in regions(after)] == ["Carla"] and b"Berta" not in after
+        assert b"<albumen" not in after and b"albumen:Face" not in after
+
+
+@pytest.mark.parametrize("before", [None, theirs(""), theirs("Else", (0.6, 0.6, 0.8, 0.9))])
+def test_what_another_program_has_rewritten_is_taken_away_as_well(before: bytes | None) -> None:
+    after = add(as_attributes(add(before, FACE)))
+    assert after is None or (b"Anna" not in after and b"albumen:" not in after)
+    names = [r.name for r in regions(before)] if before else []
+    assert [r.name for r in regions(after or b"<x/>")] == names
 
 
 def test_a_tag_that_was_there_stays() -> None:
