@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pyarrow as pa
@@ -103,27 +101,14 @@ def _written(
     bias = np.zeros(len(rank), np.float32)
     dimensions = len(known.centre)
 
-    def ready(element: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        places, part = element
+    def ready(places: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         vectors = centred(part, known.centre)
         if known.cohort:
             bias[places] = known.cohort.bias(vectors)
         return places, vectors
 
-    parts = _ahead(ready, _embeddings(library, rank, chunks), threads=threads)
-    return write_vectors(path, len(rank), dimensions, parts), bias
-
-
-def _ahead(function: Callable, elements: Iterable, *, threads: int) -> Iterator:
-    """`function` of each element, in order, worked out in threads."""
-    waiting: deque[Future] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for element in elements:
-            waiting.append(pool.submit(function, element))
-            if len(waiting) > threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    parts = (partial(ready, *element) for element in _embeddings(library, rank, chunks))
+    return write_vectors(path, len(rank), dimensions, parts, threads=threads), bias
 
 
 _Chunks = Sequence[tuple[str, np.ndarray | None]]

@@ -105,7 +105,7 @@ def cells_to_probe(vectors: VectorFile, *, seed: int) -> Cells:
     size = sample_size(len(vectors), most=_PROBED, probes=1)
     rows = np.unique(np.linspace(0, len(vectors) - 1, size).astype(np.int64))
     centres = plan_cells(vectors.take(rows), faces=len(vectors), most=_PROBED, probes=1, seed=seed)
-    return Cells(centres, _PROBES)
+    return Cells.of((vectors.read(start, stop) for start, stop in vectors.slices()), centres, _PROBES)
 
 
 def _in_files(work: str, faces: int) -> NeighbourGraph:

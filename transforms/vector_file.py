@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,14 +72,30 @@ def read_rows(path: str, start: int, count: int, dtype: np.dtype, width: int = 1
 
 
 def write_vectors(
-    path: str, count: int, dimensions: int, parts: Iterable[tuple[np.ndarray, np.ndarray]]
+    path: str,
+    count: int,
+    dimensions: int,
+    parts: Iterable[Callable[[], tuple[np.ndarray, np.ndarray]]],
+    *,
+    threads: int = 1,
 ) -> VectorFile:
-    """Writes a local file from `parts`: (int[m] rows, float32[m, d] vectors), in any order of rows."""
-    if count:
-        table = np.memmap(path, np.dtype("<f4"), "w+", shape=(count, dimensions))
-        for rows, vectors in parts:
-            table[rows] = vectors
-        del table
-    else:
+    """Writes a local file from `parts`, which are worked out in threads: (int[m] rows, float32[m, d]
+    vectors), in any order of rows, all of them once."""
+    if not count:
         storage.write_bytes(path, b"")
+        return VectorFile(path, count, dimensions)
+    table = np.memmap(path, np.dtype("<f4"), "w+", shape=(count, dimensions))
+
+    def put(part: Callable[[], tuple[np.ndarray, np.ndarray]]) -> None:
+        rows, vectors = part()
+        table[rows] = vectors
+
+    waiting: deque[Future] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for part in parts:
+            waiting.append(pool.submit(put, part))
+            if len(waiting) > threads:
+                waiting.popleft().result()
+        while waiting:
+            waiting.popleft().result()
     return VectorFile(path, count, dimensions)

@@ -33,8 +33,9 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> tuple[VectorFile, np.ndar
     order = np.random.default_rng(0).permutation(len(vectors))
     path = str(tmp_path_factory.mktemp("vectors") / "vectors")
     file = write_vectors(
-        path, len(vectors), 512, [(order[:1000], vectors[:1000]), (order[1000:], vectors[1000:])]
-    )
+        path, len(vectors), 512,
+        [lambda: (order[:1000], vectors[:1000]), lambda: (order[1000:], vectors[1000:])], threads=2,
+    )  # fmt: skip
     stored = np.empty_like(vectors)
     stored[order] = vectors
     person = np.empty(len(vectors), np.int64)
