@@ -12,6 +12,7 @@ from transforms.grouping import DEFAULT, THRESHOLD_METHODS
 from transforms.library import Library
 from transforms.people import FaceSet
 from transforms.people_tables import photo_numbers
+from transforms.present_rows import FaceOrder
 from transforms.regrouping import Search, exact_search
 from transforms.tables import EMBEDDING, FACE_ID, FACE_SIZE, PHOTO_ID, SCORE, SHARPNESS, YAW, matrix
 from transforms.verification import centred
@@ -46,11 +47,12 @@ def faces_in_memory(library: Library, faces: FaceSet, known: Calibration, *, thr
     return ReadyFaces(with_vectors(faces, embeddings, known), exact_search(threads), {"exact": True})
 
 
-def read_features(library: Library) -> tuple[pa.Table, FaceSet]:
-    """All faces, as the library has them and for grouping, but without their vectors."""
-    table = library.read_faces([FACE_ID, PHOTO_ID, FACE_SIZE, SCORE, YAW, SHARPNESS])
+def read_features(library: Library) -> tuple[pa.Table, FaceSet, FaceOrder]:
+    """All faces, as the library has them and for grouping but without their vectors; and where they stand."""
+    columns = [FACE_ID, PHOTO_ID, FACE_SIZE, SCORE, YAW, SHARPNESS]
+    table, order = library.read_faces_in_order(columns)
     features = (table[c].to_numpy() for c in (FACE_SIZE, SCORE, YAW, SHARPNESS))
-    return table, FaceSet(np.zeros((len(table), 0), np.float32), photo_numbers(table), *features)
+    return table, FaceSet(np.zeros((len(table), 0), np.float32), photo_numbers(table), *features), order
 
 
 def with_vectors(faces: FaceSet, embeddings: np.ndarray, known: Calibration) -> FaceSet:
@@ -61,7 +63,7 @@ def with_vectors(faces: FaceSet, embeddings: np.ndarray, known: Calibration) -> 
 
 def read_face_set(library: Library) -> tuple[pa.Table, FaceSet, Calibration]:
     """All faces, as the library has them and ready to be grouped."""
-    table, faces = read_features(library)
+    table, faces, _ = read_features(library)
     embeddings = matrix(library.read_faces([EMBEDDING])[EMBEDDING])
     known = calibration(library, embeddings, faces.photo)
     return table, with_vectors(faces, embeddings, known), known

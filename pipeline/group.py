@@ -31,6 +31,7 @@ from transforms.kept_groups import read_kept, remove_old_graphs, write_graph
 from transforms.library import Library, LibraryError
 from transforms.people import FaceSet, Rules
 from transforms.people_tables import assignments_table, people_table, taken_times
+from transforms.present_rows import FaceOrder
 from transforms.regrouping import INCREMENT, Frozen, Regrouped, regroup
 from transforms.succession import (
     Overlap,
@@ -108,17 +109,17 @@ def group_library(
     finish_forgetting(library)
     if library.info().fingerprint is None:
         raise LibraryError(f"{library.path} holds no photos yet: albumen index ARCHIVE {library.path}")
-    table, faces = read_features(library)
+    table, faces, order = read_features(library)
     id_column, rules = table[FACE_ID].combine_chunks(), Rules()
     state, successors = library.corrections_state(), Successors.of(library, id_column)
     decisions = read_decisions(library, id_column, successors=successors)
     constraints = decisions.constraints
     settings = settings or SearchSettings(seed=seed, threads=cores())
-    known = _calibration(library, faces.photo, method, full)
+    known = _calibration(library, faces.photo, order, method, full)
     kept, frozen, before = (None, None, None)
     if not full:
         kept, frozen, before = _kept(library, id_column, successors, method, known, rules, number)
-    with _ready(library, faces, known, settings, observe) as ready:
+    with _ready(library, faces, order, known, settings, observe) as ready:
         begun = time.monotonic()
         result = regroup(
             ready.faces, constraints, method=method, seed=seed, rules=rules,
@@ -171,17 +172,24 @@ def group_library(
 
 
 def _ready(
-    library: Library, faces: FaceSet, known: Calibration, settings: SearchSettings, observe: Observer | None
+    library: Library,
+    faces: FaceSet,
+    order: FaceOrder,
+    known: Calibration,
+    settings: SearchSettings,
+    observe: Observer | None,
 ) -> AbstractContextManager[ReadyFaces]:
     """The faces with their vectors, in memory or in files."""
     if len(faces.photo) <= EXACT_FACES:
         return nullcontext(faces_in_memory(library, faces, known, threads=settings.running_threads()))
     from pipeline.group_in_files import faces_in_files  # Beam and compilers, for large libraries
 
-    return faces_in_files(library, faces, known, settings=settings, observe=observe)
+    return faces_in_files(library, faces, order, known, settings=settings, observe=observe)
 
 
-def _calibration(library: Library, photo: np.ndarray, method: str, full: bool) -> Calibration:
+def _calibration(
+    library: Library, photo: np.ndarray, order: FaceOrder, method: str, full: bool
+) -> Calibration:
     """The shipped one, or what was learnt from the library itself at the last full grouping; else it is
     learnt now."""
     shipped = shipped_for(library)
@@ -198,7 +206,7 @@ def _calibration(library: Library, photo: np.ndarray, method: str, full: bool) -
         return calibration(library, matrix(library.read_faces([EMBEDDING])[EMBEDDING]), photo)
     from pipeline.group_in_files import sampled_embeddings
 
-    rows, embeddings = sampled_embeddings(library)
+    rows, embeddings = sampled_embeddings(library, order)
     return calibration(library, embeddings, photo[rows])
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cache, partial
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from models.calibration import Calibration
 from pipeline.faces_to_group import ReadyFaces
@@ -20,8 +18,9 @@ from transforms import storage
 from transforms.library import Library, LibraryError
 from transforms.neighbours import NeighbourGraph
 from transforms.people import NEIGHBOURS, FaceSet, WeakLimits
+from transforms.present_rows import FaceOrder
 from transforms.regrouping import Search, neighbours_of
-from transforms.tables import EMBEDDING, FACE_ID, matrix
+from transforms.tables import EMBEDDING, matrix
 from transforms.vector_file import VectorFile, write_vectors
 from transforms.verification import centred
 
@@ -35,7 +34,7 @@ Observer = Callable[[VectorFile, np.ndarray, NeighbourGraph], None]
 
 @contextmanager
 def faces_in_files(
-    library: Library, faces: FaceSet, known: Calibration, *, settings: SearchSettings,
+    library: Library, faces: FaceSet, order: FaceOrder, known: Calibration, *, settings: SearchSettings,
     observe: Observer | None = None,
 ) -> Iterator[ReadyFaces]:  # fmt: skip
     """The faces, given in order of face_id without their vectors, while the block runs.
@@ -59,7 +58,7 @@ def faces_in_files(
     seconds = {"vectors": 0.0, "neighbours": 0.0}
     with tempfile.TemporaryDirectory(prefix=_WORK, dir=library.path if local else None) as work:
         started = time.monotonic()
-        vectors, bias = _written(library, known, f"{work}/vectors", threads=settings.running_threads())
+        vectors, bias = _written(library, order, known, f"{work}/vectors", threads=settings.running_threads())
         seconds["vectors"] = round(time.monotonic() - started, 1)
         cells = cache(lambda: cells_to_probe(vectors, seed=settings.seed))
 
@@ -93,12 +92,10 @@ def faces_in_files(
 
 
 def _written(
-    library: Library, known: Calibration, path: str, *, threads: int
+    library: Library, order: FaceOrder, known: Calibration, path: str, *, threads: int
 ) -> tuple[VectorFile, np.ndarray]:
     """Centred vectors in order of face_id, in a file, and float32[n] their biases."""
-    chunks = list(library.face_rows())
-    rank = _ranks(library, chunks)
-    bias = np.zeros(len(rank), np.float32)
+    bias = np.zeros(len(order.by_id), np.float32)
     dimensions = len(known.centre)
 
     def ready(places: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -107,41 +104,25 @@ def _written(
             bias[places] = known.cohort.bias(vectors)
         return places, vectors
 
-    parts = (partial(ready, *element) for element in _embeddings(library, rank, chunks))
-    return write_vectors(path, len(rank), dimensions, parts, threads=threads), bias
+    parts = (partial(ready, *element) for element in _embeddings(library, order))
+    return write_vectors(path, len(bias), dimensions, parts, threads=threads), bias
 
 
-_Chunks = Sequence[tuple[str, np.ndarray | None]]
-
-
-def _ranks(library: Library, chunks: _Chunks) -> np.ndarray:
-    """int64[n]: the place in order of face_id of each face in order of chunks."""
-    parts = [part[FACE_ID] for part in library.iter_faces([FACE_ID], rows=1_000_000, of=chunks)]
-    order = pc.sort_indices(pa.chunked_array([c for part in parts for c in part.chunks])).to_numpy()
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    return rank
-
-
-def _embeddings(
-    library: Library, rank: np.ndarray, chunks: _Chunks
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _embeddings(library: Library, order: FaceOrder) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(rows in order of face_id, float32[m, d]), slice by slice."""
-    start = 0
-    for part in library.iter_faces([EMBEDDING], of=chunks):
+    rank, start = order.ranks(), 0
+    for part in library.iter_faces([EMBEDDING], of=order.chunks):
         yield rank[start : start + len(part)], matrix(part[EMBEDDING])
         start += len(part)
 
 
-def sampled_embeddings(library: Library) -> tuple[np.ndarray, np.ndarray]:
+def sampled_embeddings(library: Library, order: FaceOrder) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings taken evenly from all faces, in order of face_id: (int64[m] rows, float32[m, d])."""
-    chunks = list(library.face_rows())
-    rank = _ranks(library, chunks)
-    step = max(1, len(rank) // _CALIBRATION_SAMPLE)
+    step = max(1, len(order.by_id) // _CALIBRATION_SAMPLE)
     rows, found = [], []
-    for places, part in _embeddings(library, rank, chunks):
+    for places, part in _embeddings(library, order):
         chosen = places % step == 0
         rows.append(places[chosen])
         found.append(part[chosen])
-    order = np.argsort(np.concatenate(rows))
-    return np.concatenate(rows)[order], np.concatenate(found)[order]
+    ascending = np.argsort(np.concatenate(rows))
+    return np.concatenate(rows)[ascending], np.concatenate(found)[ascending]

@@ -7,6 +7,7 @@ a path and the first file that holds a photo's faces, and `transforms.compaction
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +34,21 @@ from transforms.tables import (
 )
 
 
+@dataclass(frozen=True)
+class FaceOrder:
+    """The faces that count: `chunks` as `face_rows` gives them, and int64[n] `by_id`, in order of face_id
+    their numbers in order of chunks."""
+
+    chunks: Sequence[tuple[str, np.ndarray | None]]
+    by_id: np.ndarray
+
+    def ranks(self) -> np.ndarray:
+        """int64[n]: the place in order of face_id of each face in order of chunks."""
+        rank = np.empty(len(self.by_id), np.int64)
+        rank[self.by_id] = np.arange(len(self.by_id))
+        return rank
+
+
 class PresentRows(ChunkFiles):
     """The part of a `Library` that reads across chunks."""
 
@@ -55,15 +71,21 @@ class PresentRows(ChunkFiles):
 
         The order does not depend on how the library was made, so neither does what is computed from it.
         """
+        return self.read_faces_in_order(columns)[0]
+
+    def read_faces_in_order(self, columns: Sequence[str]) -> tuple[pa.Table, FaceOrder]:
+        """What `read_faces` gives, and where it stands: finding that out takes a while in a large library."""
         needed = list(dict.fromkeys([*columns, FACE_ID]))
+        chunks = list(self.face_rows())
         parts = []
-        for name, keep in self.face_rows():
+        for name, keep in chunks:
             table = self._read_face_columns(name, needed)
             parts.append(table if keep is None else table.filter(pa.array(keep)))
         if not parts:
-            return faces_schema(1).empty_table().select(list(columns))
+            return faces_schema(1).empty_table().select(list(columns)), FaceOrder([], np.zeros(0, np.int64))
         table = pa.concat_tables(parts)
-        return table.take(pc.sort_indices(table[FACE_ID])).select(list(columns))
+        by_id = pc.sort_indices(table[FACE_ID])
+        return table.take(by_id).select(list(columns)), FaceOrder(chunks, by_id.to_numpy().astype(np.int64))
 
     def iter_faces(
         self, columns: Sequence[str], *, rows: int = 16_384,
