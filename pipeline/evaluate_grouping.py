@@ -138,7 +138,7 @@ def _grouped(sample: LabelledFaces, variant: Variant, known: Calibration) -> Ass
         return grouped()
     with tempfile.TemporaryDirectory(prefix="albumen-evaluate-") as work:
         count, dimensions = faces.vectors.shape
-        everything = [lambda: (np.arange(count), faces.vectors)]
+        everything = [[(np.arange(count), faces.vectors)]]
         vectors = write_vectors(f"{work}/vectors", count, dimensions, everything)
         settings = SearchSettings(threads=cores())
         graph = search_neighbours(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def faces_in_files(
         started = time.monotonic()
         vectors, bias = _written(library, order, known, f"{work}/vectors", threads=settings.running_threads())
         seconds["vectors"] = round(time.monotonic() - started, 1)
-        cells = cache(lambda: cells_to_probe(vectors, seed=settings.seed))
+        cells = cache(lambda: cells_to_probe(vectors, seed=settings.seed, threads=settings.running_threads()))
 
         def whole(these: FaceSet, least: float, limits: WeakLimits) -> NeighbourGraph:
             started = time.monotonic()
@@ -98,29 +98,34 @@ def _written(
     bias = np.zeros(len(order.by_id), np.float32)
     dimensions = len(known.centre)
 
-    def ready(places: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        vectors = centred(part, known.centre)
-        if known.cohort:
-            bias[places] = known.cohort.bias(vectors)
-        return places, vectors
+    def ready(chunks: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for places, part in _embeddings(library, order, chunks):
+            vectors = centred(part, known.centre)
+            if known.cohort:
+                bias[places] = known.cohort.bias(vectors)
+            yield places, vectors
 
-    parts = (partial(ready, *element) for element in _embeddings(library, order))
-    return write_vectors(path, len(bias), dimensions, parts, threads=threads), bias
+    streams = [ready(range(first, len(order.chunks), threads)) for first in range(threads)]
+    return write_vectors(path, len(bias), dimensions, streams), bias
 
 
-def _embeddings(library: Library, order: FaceOrder) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(rows in order of face_id, float32[m, d]), slice by slice."""
-    rank, start = order.ranks(), 0
-    for part in library.iter_faces([EMBEDDING], of=order.chunks):
-        yield rank[start : start + len(part)], matrix(part[EMBEDDING])
-        start += len(part)
+def _embeddings(
+    library: Library, order: FaceOrder, chunks: Sequence[int]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(rows in order of face_id, float32[m, d]) of some chunks, slice by slice."""
+    rank = order.ranks()
+    for number in chunks:
+        start = int(order.starts[number])
+        for part in library.iter_faces([EMBEDDING], of=[order.chunks[number]]):
+            yield rank[start : start + len(part)], matrix(part[EMBEDDING])
+            start += len(part)
 
 
 def sampled_embeddings(library: Library, order: FaceOrder) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings taken evenly from all faces, in order of face_id: (int64[m] rows, float32[m, d])."""
     step = max(1, len(order.by_id) // _CALIBRATION_SAMPLE)
     rows, found = [], []
-    for places, part in _embeddings(library, order):
+    for places, part in _embeddings(library, order, range(len(order.chunks))):
         chosen = places % step == 0
         rows.append(places[chosen])
         found.append(part[chosen])

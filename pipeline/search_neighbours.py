@@ -98,14 +98,14 @@ def _bias_file(vectors: VectorFile, bias: np.ndarray | None, work: str) -> Vecto
     return VectorFile(path, len(vectors), 1)
 
 
-def cells_to_probe(vectors: VectorFile, *, seed: int) -> Cells:
+def cells_to_probe(vectors: VectorFile, *, seed: int, threads: int = 1) -> Cells:
     """Cells in which a few faces look for their neighbours among all."""
     from transforms.probe_search import Cells  # torch, numba: not where nothing is to be done
 
     size = sample_size(len(vectors), most=_PROBED, probes=1)
     rows = np.unique(np.linspace(0, len(vectors) - 1, size).astype(np.int64))
     centres = plan_cells(vectors.take(rows), faces=len(vectors), most=_PROBED, probes=1, seed=seed)
-    return Cells.of((vectors.read(start, stop) for start, stop in vectors.slices()), centres, _PROBES)
+    return Cells.of(vectors.mapped(), centres, _PROBES, threads=threads)
 
 
 def _in_files(work: str, faces: int) -> NeighbourGraph:

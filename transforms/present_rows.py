@@ -36,10 +36,11 @@ from transforms.tables import (
 
 @dataclass(frozen=True)
 class FaceOrder:
-    """The faces that count: `chunks` as `face_rows` gives them, and int64[n] `by_id`, in order of face_id
-    their numbers in order of chunks."""
+    """The faces that count: `chunks` as `face_rows` gives them; int64[c + 1] `starts`, the number of each
+    chunk's first face; int64[n] `by_id`, the numbers of all faces in order of face_id."""
 
     chunks: Sequence[tuple[str, np.ndarray | None]]
+    starts: np.ndarray
     by_id: np.ndarray
 
     def ranks(self) -> np.ndarray:
@@ -81,11 +82,11 @@ class PresentRows(ChunkFiles):
         for name, keep in chunks:
             table = self._read_face_columns(name, needed)
             parts.append(table if keep is None else table.filter(pa.array(keep)))
-        if not parts:
-            return faces_schema(1).empty_table().select(list(columns)), FaceOrder([], np.zeros(0, np.int64))
-        table = pa.concat_tables(parts)
+        table = pa.concat_tables(parts) if parts else faces_schema(1).empty_table().select(needed)
         by_id = pc.sort_indices(table[FACE_ID])
-        return table.take(by_id).select(list(columns)), FaceOrder(chunks, by_id.to_numpy().astype(np.int64))
+        starts = np.cumsum([0, *map(len, parts)])
+        order = FaceOrder(chunks, starts, by_id.to_numpy().astype(np.int64))
+        return table.take(by_id).select(list(columns)), order
 
     def iter_faces(
         self, columns: Sequence[str], *, rows: int = 16_384,

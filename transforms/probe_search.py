@@ -7,7 +7,7 @@ nearest ones. Threads share out the faces that look for neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from transforms.blocked_search import Best, Directed, Table, product_format, sim
 from transforms.cells import nearest_cells
 
 _ROWS = 512
-_SLICE = 4096
+_SLICE = 8192
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,12 @@ class Cells:
     probes: int
 
     @classmethod
-    def of(cls, slices: Iterable[np.ndarray], centres: np.ndarray, probes: int) -> Cells:
-        """The cells of all faces, whose vectors come in slices float32[·, d]."""
-        nearest = np.concatenate([nearest_cells(part, centres, 1) for part in slices])
+    def of(cls, vectors: np.ndarray, centres: np.ndarray, probes: int, *, threads: int = 1) -> Cells:
+        """The cells of all faces: float32[n, d] `vectors`, perhaps in a file."""
+        slices = [slice(start, start + _SLICE) for start in range(0, len(vectors), _SLICE)]
+        with ThreadPoolExecutor(threads) as pool:
+            found = pool.map(lambda part: nearest_cells(vectors[part], centres, 1), slices)
+            nearest = np.concatenate([np.zeros((0, 1), np.int32), *found])
         return cls(centres, _places(nearest, len(centres)), probes)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,30 +71,19 @@ def read_rows(path: str, start: int, count: int, dtype: np.dtype, width: int = 1
 
 
 def write_vectors(
-    path: str,
-    count: int,
-    dimensions: int,
-    parts: Iterable[Callable[[], tuple[np.ndarray, np.ndarray]]],
-    *,
-    threads: int = 1,
+    path: str, count: int, dimensions: int, streams: Sequence[Iterable[tuple[np.ndarray, np.ndarray]]]
 ) -> VectorFile:
-    """Writes a local file from `parts`, which are worked out in threads: (int[m] rows, float32[m, d]
-    vectors), in any order of rows, all of them once."""
+    """Writes a local file from `streams`, each worked off by a thread of its own, of (int[m] rows,
+    float32[m, d] vectors), in any order of rows, all of them once."""
     if not count:
         storage.write_bytes(path, b"")
         return VectorFile(path, count, dimensions)
     table = np.memmap(path, np.dtype("<f4"), "w+", shape=(count, dimensions))
 
-    def put(part: Callable[[], tuple[np.ndarray, np.ndarray]]) -> None:
-        rows, vectors = part()
-        table[rows] = vectors
+    def put(stream: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+        for rows, vectors in stream:
+            table[rows] = vectors
 
-    waiting: deque[Future] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for part in parts:
-            waiting.append(pool.submit(put, part))
-            if len(waiting) > threads:
-                waiting.popleft().result()
-        while waiting:
-            waiting.popleft().result()
+    with ThreadPoolExecutor(len(streams)) as pool:
+        list(pool.map(put, streams))
     return VectorFile(path, count, dimensions)

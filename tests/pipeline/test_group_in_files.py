@@ -34,7 +34,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> tuple[VectorFile, np.ndar
     path = str(tmp_path_factory.mktemp("vectors") / "vectors")
     file = write_vectors(
         path, len(vectors), 512,
-        [lambda: (order[:1000], vectors[:1000]), lambda: (order[1000:], vectors[1000:])], threads=2,
+        [[(order[:1000], vectors[:1000])], [(order[1000:], vectors[1000:])]],
     )  # fmt: skip
     stored = np.empty_like(vectors)
     stored[order] = vectors

@@ -25,7 +25,7 @@ def faces_and_file(folder: Path) -> tuple[FaceSet, FaceSet]:
     size = np.where(generator.random(len(vectors)) < 0.2, 10, 90).astype(np.float32)
     one = np.ones(len(vectors), np.float32)
     bias = generator.normal(0, 0.01, len(vectors)).astype(np.float32)
-    rows = [lambda: (np.arange(len(vectors)), vectors)]
+    rows = [[(np.arange(len(vectors)), vectors)]]
     file = write_vectors(str(folder / "vectors"), len(vectors), vectors.shape[1], rows)
     features = (photo, size, one, 0 * one, one, bias)
     return FaceSet(vectors, *features), FaceSet(file.mapped(), *features)

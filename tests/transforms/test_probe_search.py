@@ -39,7 +39,7 @@ def test_it_finds_what_comparing_all_pairs_finds(
     vectors = unit(random.normal(size=(count, 8)))
     rows = random.permutation(count)[:asked]
     # Looked for in every cell, nothing can be missed.
-    cells = Cells.of([vectors], unit(random.normal(size=(3, 8))), 3) if celled else None
+    cells = Cells.of(vectors, unit(random.normal(size=(3, 8))), 3) if celled else None
     bias = random.normal(0, 0.1, count).astype(np.float32)
     found = neighbours_among(vectors, rows, k, least=0.2, bias=bias, cells=cells, bfloat16=False)
     assert pairs(found) == expected(vectors, bias, rows, k, 0.2)
@@ -55,8 +55,8 @@ def test_vectors_in_a_file_and_any_number_of_threads_give_the_same(tmp_path: Pat
     centres = unit(random.normal(size=(30, 16)))
     vectors = unit(centres[random.integers(0, 30, 9000)] + 0.15 * random.normal(size=(9000, 16)))
     rows = np.sort(random.permutation(9000)[:1500])
-    cells = Cells.of([vectors[:5000], vectors[5000:]], centres, 6)
-    file = write_vectors(str(tmp_path / "vectors"), 9000, 16, [lambda: (np.arange(9000), vectors)])
+    cells = Cells.of(vectors, centres, 6, threads=2)
+    file = write_vectors(str(tmp_path / "vectors"), 9000, 16, [[(np.arange(9000), vectors)]])
     one = neighbours_among(vectors, rows, 20, least=0.5, cells=cells, bfloat16=bfloat16)
     for threads in (2, 3):
         found = neighbours_among(
