@@ -1,7 +1,9 @@
 """Confidence intervals by resampling people (Efron 1979), percentile method.
 
 Pairs of faces are not independent: a person with many photos is in many of them. People are, so whole
-people are drawn anew, with replacement, and everything is measured again on those.
+people are drawn anew, with replacement, and everything is measured again on those. Where that changes
+nothing (all of ten people are recognised, and so in every drawing), drawing says nothing of those who are not
+in the data; then Wilson's interval (1927) is given, with a trial for each person or pair of people.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import numpy as np
 from transforms.all_pairs import AllPairs, Operating
 
 REPEATS = 400
+_NORMAL = 1.959964  # of a normal distribution 95 % lie within so many standard deviations
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ def val_intervals(pairs: AllPairs, *, repeats: int = REPEATS, seed: int = 0) -> 
     Each drawing of people has its own distance for the FAR, since the FAR's pairs are drawn as well.
     """
     values: dict[float, list[float]] = {far: [] for far in pairs.at}
+    with_pairs = len(np.unique(pairs.same_person))
     for weight in _drawings(len(pairs.faces), repeats, seed):
         faces = pairs.faces * weight
         # Pairs between two drawings of one person are none of two people.
@@ -44,7 +48,9 @@ def val_intervals(pairs: AllPairs, *, repeats: int = REPEATS, seed: int = 0) -> 
         for far, point in pairs.at.items():
             border = _border(point, weight, far * different)
             values[far].append(of_one[np.searchsorted(pairs.same, border, side="left")] / of_one[-1])
-    return {far: percentiles(v) for far, v in values.items()}
+    return {
+        far: percentiles_or_wilson(v, share=pairs.at[far].val, trials=with_pairs) for far, v in values.items()
+    }
 
 
 def _border(point: Operating, weight: np.ndarray, allowed: float) -> float:
@@ -64,7 +70,8 @@ def share_interval(
         total = float(totals @ weight)
         if total > 0:
             values.append(float(hits @ weight) / total)
-    return percentiles(values)
+    share = float(hits.sum() / totals.sum()) if totals.sum() else float("nan")
+    return percentiles_or_wilson(values, share=share, trials=int((totals > 0).sum()))
 
 
 def pair_share_interval(
@@ -80,7 +87,10 @@ def pair_share_interval(
         different = (float(drawn.sum()) ** 2 - float((drawn**2).sum())) / 2
         if different > 0:
             values.append(float((weight[accepted[:, 0]] * weight[accepted[:, 1]]).sum()) / different)
-    return percentiles(values)
+    people = int((faces > 0).sum())
+    every = (float(faces.sum()) ** 2 - float((faces**2).sum())) / 2
+    share = len(accepted) / every if every else float("nan")
+    return percentiles_or_wilson(values, share=share, trials=people * (people - 1) // 2)
 
 
 def _drawings(units: int, repeats: int, seed: int) -> Iterator[np.ndarray]:
@@ -88,6 +98,20 @@ def _drawings(units: int, repeats: int, seed: int) -> Iterator[np.ndarray]:
     random = np.random.default_rng(seed)
     for _ in range(repeats if units else 0):
         yield np.bincount(random.integers(0, units, units), minlength=units)
+
+
+def percentiles_or_wilson(values: Sequence[float], *, share: float, trials: int) -> Interval:
+    """The middle 95 % of resampled values; where all of them are one, Wilson's interval of `share`."""
+    found = percentiles(values)
+    return wilson(share, trials) if found.low == found.high else found
+
+
+def wilson(share: float, trials: int) -> Interval:
+    """Wilson's 95 % interval of a share, 0 to 1, of so many independent trials, one at least."""
+    spread = _NORMAL**2 / trials
+    middle = (share + spread / 2) / (1 + spread)
+    half = np.sqrt(spread * share * (1 - share) + spread**2 / 4) / (1 + spread)
+    return Interval(max(0.0, float(middle - half)), min(1.0, float(middle + half)))
 
 
 def percentiles(values: Sequence[float]) -> Interval:
