@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.evaluation_page import (
+    INTERVALS,
     EvaluationPage,
     Line,
     Plot,
@@ -35,7 +36,7 @@ from pipeline.labelled import (
     spec_of,
 )
 from transforms.all_pairs import AllPairs, all_pairs
-from transforms.bootstrap import REPEATS, Interval, val_intervals
+from transforms.bootstrap import Interval, val_intervals
 from transforms.clustering_scores import ClusteringScores, clustering_scores
 from transforms.contact_sheet import contact_sheet
 from transforms.grouping import DEFAULT
@@ -174,9 +175,8 @@ def _verification(measured: list[Verified], missing: int) -> Section:
         f"{v.name}: {len(v.pairs.same):,} pairs of one person, {v.pairs.different:,} of two" for v in measured
     )
     note = (
-        f"With 95 % intervals over {REPEATS} drawings of people (percentile bootstrap). The paper's VAL at "
-        f"FAR 1e-3, on its own hold-out set, percent: {_PAPER}; for its personal photographs it draws "
-        "figure 5 and gives no number."
+        f"With {INTERVALS}. The paper's VAL at FAR 1e-3, on its own hold-out set, percent: {_PAPER}; for its "
+        "personal photographs it draws figure 5 and gives no number."
     )
     text = f"Squared L2 distance between centred vectors. {pairs}."
     if missing:

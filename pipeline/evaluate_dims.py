@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.evaluate import in_learning_half
 from pipeline.evaluation_page import (
+    INTERVALS,
     EvaluationPage,
     Section,
     Table,
@@ -149,7 +150,7 @@ def _section(rows: list[Kept], beyond: str) -> Section:
         for r in rows
     ]
     note = (
-        "With 95 % intervals over drawings of people. The paper trains a network for each number of "
+        f"With {INTERVALS}. The paper trains a network for each number of "
         "dimensions and measures on its own hold-out set; it says that 128 dimensions fit into 128 bytes "
         "without loss."
     )

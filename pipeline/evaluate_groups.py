@@ -14,6 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from pipeline.evaluation_page import (
+    INTERVALS,
     EvaluationPage,
     Section,
     Table,
@@ -200,7 +201,7 @@ def _section(column: str, rows: Sequence[GroupFigures], distance: float, val: fl
     ]
     note = (
         f"At one squared distance for all, {distance:.3f}: FAR {_FAR:.0e} and VAL {100 * val:.2f} % over "
-        "all pairs. 95 % intervals over drawings of people. With many groups some intervals part by chance "
+        f"all pairs; {INTERVALS}. With many groups some intervals part by chance "
         "alone."
     )
     columns = ["group", "faces", "people with pairs", "VAL", "FAR"]

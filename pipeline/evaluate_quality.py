@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.evaluate import name_hash
 from pipeline.evaluation_page import (
+    INTERVALS,
     EvaluationPage,
     Line,
     Plot,
@@ -136,7 +137,7 @@ def _measured(name: str, value: int, reached: float, vectors: np.ndarray, faces:
 
 
 _NOTE = (
-    "VAL at FAR 1e-3 with 95 % intervals over drawings of people; the paper's on its own hold-out set. "
+    f"VAL at FAR 1e-3 with {INTERVALS}; the paper's on its own hold-out set. "
     "Faces are found and aligned in the photograph as it is: only what the network sees is changed, in "
     "both faces of a pair."
 )

@@ -19,11 +19,15 @@ import numpy as np
 from pipeline.labelled import Workplace
 from pipeline.options import UsageError
 from transforms import storage
-from transforms.bootstrap import Interval
+from transforms.bootstrap import REPEATS, Interval
 from transforms.export_list import write_listed
 from transforms.verification import allowed_pairs
 
 PICTURES = "pictures"
+INTERVALS = (
+    f"95 % intervals over {REPEATS} drawings of people (percentile bootstrap; where all drawings agree, "
+    "Wilson's)"
+)
 _LEAST_PAIRS = 10  # a FAR that fewer accepted pairs decide is hardly measured
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$])")
 _COLOURS = ("#1b6ca8", "#c8553d", "#2a9d6f", "#8a5cb8", "#b8860b", "#555555")
