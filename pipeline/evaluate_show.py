@@ -55,7 +55,7 @@ def show(
         f"{len(faces):,} faces{shown}, by {method}, seed {seed}; model {embedder_name(library)}, fingerprint "
         f"{library.info().fingerprint}.",
         "Near each other: similar to the network. Distances between far groups mean little.",
-        f"Made by `{work.command}` on {datetime.now(timezone.utc):%Y-%m-%d}.",
+        f"Made by “{work.command}” on {datetime.now(timezone.utc):%Y-%m-%d}.",
     ]
     path = storage.join(work.out, PAGE)
     page = map_page(faces, points, title="Map of faces", facts=facts)

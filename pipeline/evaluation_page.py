@@ -25,8 +25,8 @@ from transforms.verification import allowed_pairs
 
 PICTURES = "pictures"
 INTERVALS = (
-    f"95 % intervals over {REPEATS} drawings of people (percentile bootstrap; where all drawings agree, "
-    "Wilson's)"
+    f"95 % intervals over {REPEATS} drawings of people (percentile bootstrap; of few people, Wilson's "
+    "where that is wider)"
 )
 _LEAST_PAIRS = 10  # a FAR that fewer accepted pairs decide is hardly measured
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$])")

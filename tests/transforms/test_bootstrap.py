@@ -43,7 +43,7 @@ def test_each_drawing_is_measured_as_if_its_people_were_all_there_is(monkeypatch
         seen.append(list(values))
         return Interval(0, 1)
 
-    monkeypatch.setattr(bootstrap, "percentiles_or_wilson", noted)
+    monkeypatch.setattr(bootstrap, "with_wilson", noted)
     val_intervals(pairs)
     for far, values in zip(FARS, seen, strict=True):
         expected = [brute_val(vectors, person, w, far) for w in weights]
@@ -89,6 +89,8 @@ def test_ten_people_who_are_all_recognised_do_not_prove_that_all_are() -> None:
     )
     many = share_interval(np.array([990.0] * 500 + [1000.0] * 500), np.array([1000.0] * 1000))
     assert not everybody.apart_from(many)
+    nearly = share_interval(np.array([2.0] + [3.0] * 9), np.full(10, 3.0))
+    assert nearly.low < everybody.low, "one mistake more makes nothing surer"
     one = share_interval(np.array([3.0]), np.array([6.0]))
     assert one.low < 0.1 and one.high > 0.9
     vectors = np.repeat(np.eye(12, dtype=np.float32), 2, axis=0)
