@@ -113,7 +113,7 @@ def evaluate_lfw(photos, pairs, crop, out, embedder, as_json, quiet) -> None:
 @_page_options
 @reported
 def evaluate_album(folder, labels, out, embedder, as_json, quiet) -> None:
-    """Personal photographs (sections 4.2, 5.8): VAL and FAR over all pairs, then the clusters."""
+    """Personal photographs (sections 4.2, 5.2 and 5.8): VAL and FAR over all pairs, then the clusters."""
     from pipeline.evaluate_album import album
 
     result = album(folder, _work(out, embedder, quiet), labels=labels)

@@ -9,8 +9,6 @@ from models.same_person import PAPER_DISTANCE, shipped_same_person
 from pipeline.photo_faces import PhotoReader, place, with_faces
 from transforms.verification import centred
 
-_NEIGHBOURS = 40
-
 
 def compare(
     first: str, second: str, *, embedder: str | None = None, mirror: bool = False

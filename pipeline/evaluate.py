@@ -44,7 +44,12 @@ def clusters(library: Library) -> tuple[list[str], dict[str, object]]:
 
 def in_learning_half(person: str) -> bool:
     """Whether a person belongs to the half of LFW on which defaults were learnt: even SHA-256 of the name."""
-    return int(hashlib.sha256(person.encode("utf-8", "surrogateescape")).hexdigest(), 16) % 2 == 0
+    return name_hash(person)[-1] % 2 == 0
+
+
+def name_hash(person: str) -> bytes:
+    """The SHA-256 of a name, which may be of a folder whose name is no Unicode."""
+    return hashlib.sha256(person.encode("utf-8", "surrogateescape")).digest()
 
 
 def _described(s: ClusteringScores) -> str:

@@ -1,4 +1,4 @@
-"""``albumen evaluate album``: the paper's experiment on personal photographs, sections 4.2, 5.1 and 5.8.
+"""``albumen evaluate album``: the paper's experiment on personal photographs, sections 4.2, 5.2 and 5.8.
 
 All pairs of the labelled faces decide VAL and FAR at every threshold, as in figure 5; then the people
 that grouping makes of the same photographs are scored, and one of them is shown, as in figure 7.
@@ -13,11 +13,13 @@ import numpy as np
 from PIL import Image
 
 from pipeline.evaluation_page import (
+    INTERVALS,
     EvaluationPage,
     Line,
     Plot,
     Section,
     Table,
+    deciding,
     line_plot,
     percent,
     with_interval,
@@ -34,7 +36,7 @@ from pipeline.labelled import (
     spec_of,
 )
 from transforms.all_pairs import AllPairs, all_pairs
-from transforms.bootstrap import REPEATS, Interval, val_intervals
+from transforms.bootstrap import Interval, val_intervals
 from transforms.clustering_scores import ClusteringScores, clustering_scores
 from transforms.contact_sheet import contact_sheet
 from transforms.grouping import DEFAULT
@@ -44,7 +46,6 @@ from transforms.tables import FACE_ID, JPEG, PERSON_ID
 from transforms.verification import centred, has_pairs, limit_per_person
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-_LEAST_PAIRS = 10  # a FAR that fewer accepted pairs decide is hardly measured
 _MOST_PHOTOS = 20
 _SHOWN = 96
 # FaceNet, table 3: VAL at FAR 1e-3 of the architectures on the hold-out set, percent.
@@ -85,7 +86,7 @@ def album(source: str, work: Workplace, *, labels: str | None = None) -> tuple[l
         data=faces.counted,
         model=spec_of(library, work.embedder).name,
         fingerprint=str(library.info().fingerprint),
-        sections=[_verification(measured), _clustering(scores, library, revision)],
+        sections=[_verification(measured, len(faces.missing)), _clustering(scores, library, revision)],
         facts={
             "verification": {v.name: _facts(v) for v in measured},
             "clustering": scores.as_dict(),
@@ -160,28 +161,29 @@ def _facts(v: Verified) -> dict[str, object]:
     }
 
 
-def _verification(measured: list[Verified]) -> Section:
+def _verification(measured: list[Verified], missing: int) -> Section:
     rows = []
     for far in FARS:
         row = [f"{far:.0e}"]
         for v in measured:
-            accepted = int(far * v.pairs.different)
-            few = f", {accepted} pairs decide" if accepted < _LEAST_PAIRS else ""
-            point = v.pairs.at[far]
-            row += [with_interval(point.val, v.intervals[far]) + few, f"{point.distance:.3f}"]
+            point, few = v.pairs.at[far], deciding(far, v.pairs.different)
+            val = with_interval(point.val, v.intervals[far])
+            row += [f"{val}, {few}" if few else val, f"{point.distance:.3f}"]
         rows.append(row)
     columns = ["FAR"] + [c for v in measured for c in (f"VAL, {v.name}", "distance")]
     pairs = "; ".join(
         f"{v.name}: {len(v.pairs.same):,} pairs of one person, {v.pairs.different:,} of two" for v in measured
     )
     note = (
-        f"With 95 % intervals over {REPEATS} drawings of people (percentile bootstrap). The paper's VAL at "
-        f"FAR 1e-3, on its own hold-out set, percent: {_PAPER}; for its personal photographs it draws "
-        "figure 5 and gives no number."
+        f"With {INTERVALS}. The paper's VAL at FAR 1e-3, on its own hold-out set, percent: {_PAPER}; for its "
+        "personal photographs it draws figure 5 and gives no number."
     )
+    text = f"Squared L2 distance between centred vectors. {pairs}."
+    if missing:
+        text += f" The {missing:,} labelled faces that were not found are in none of the pairs."
     return Section(
         "Verification over all pairs",
-        [f"Squared L2 distance between centred vectors. {pairs}."],
+        [text],
         [Table(columns, rows, note)],
         [
             Plot("album-roc.svg", "VAL over FAR, as the paper's figure 5", _roc(measured)),

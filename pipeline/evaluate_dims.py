@@ -10,13 +10,22 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from pipeline.evaluate import in_learning_half
-from pipeline.evaluation_page import EvaluationPage, Section, Table, percent, with_interval, write_page
+from pipeline.evaluation_page import (
+    INTERVALS,
+    EvaluationPage,
+    Section,
+    Table,
+    hardly_measured,
+    percent,
+    with_interval,
+    write_page,
+)
 from pipeline.labelled import Workplace, labelled_faces, opened_library, spec_of
 from transforms.all_pairs import all_pairs
 from transforms.bootstrap import Interval, val_intervals
 from transforms.dimensions import learn_codec, learn_projection
 from transforms.library import LibraryError
-from transforms.verification import centred, has_pairs, limit_per_person
+from transforms.verification import centred, different_pairs, has_pairs, limit_per_person
 
 FAR = 1e-3
 DIMENSIONS = (512, 256, 128, 64, 32)
@@ -54,7 +63,14 @@ def dims(source: str, work: Workplace, *, labels: str | None = None) -> tuple[li
     centre = faces.vectors[half].mean(axis=0)
     vectors = centred(faces.vectors, centre)
     rows = measured(vectors[half], vectors[~half], faces.person[~half])
-    lines = [faces.counted, *(_described(r) for r in rows)]
+    warnings = hardly_measured(FAR, different_pairs(faces.person[~half]))
+    beyond = [d for d in DIMENSIONS if d < vectors.shape[1] and d not in {r.dimensions for r in rows}]
+    lines = [
+        faces.counted,
+        *(f"WARNING: {warning}" for warning in warnings),
+        *(_described(r) for r in rows),
+        *([_beyond(beyond, int(half.sum()))] if beyond else []),
+    ]
     judged = len(np.unique(faces.person[~half]))
     page = EvaluationPage(
         name="dims",
@@ -63,8 +79,13 @@ def dims(source: str, work: Workplace, *, labels: str | None = None) -> tuple[li
         f"faces of {judged:,} other people",
         model=spec_of(library, work.embedder).name,
         fingerprint=str(library.info().fingerprint),
-        sections=[_section(rows)],
-        facts={"rows": [{**asdict(r), "bytes": r.bytes_a_face} for r in rows]},
+        sections=[_section(rows, _beyond(beyond, int(half.sum())) if beyond else "")],
+        facts={
+            "rows": [{**asdict(r), "bytes": r.bytes_a_face} for r in rows],
+            "beyond_the_data": beyond,
+            "warnings": warnings,
+        },
+        warnings=warnings,
     )
     return lines + write_page(page, work), dict(page.facts)
 
@@ -109,7 +130,12 @@ def _described(r: Kept) -> str:
     )
 
 
-def _section(rows: list[Kept]) -> Section:
+def _beyond(dimensions: list[int], learnt: int) -> str:
+    many = ", ".join(str(d) for d in dimensions)
+    return f"Not measured: {many} dimensions, since {learnt:,} faces to learn from have no more directions."
+
+
+def _section(rows: list[Kept], beyond: str) -> Section:
     columns = ["dimensions", "kept as", "bytes a face", "VAL at FAR 1e-3",
                f"VAL, people with at most {_MOST_PHOTOS} photos", "the paper's VAL"]  # fmt: skip
     table = [
@@ -124,7 +150,7 @@ def _section(rows: list[Kept]) -> Section:
         for r in rows
     ]
     note = (
-        "With 95 % intervals over drawings of people. The paper trains a network for each number of "
+        f"With {INTERVALS}. The paper trains a network for each number of "
         "dimensions and measures on its own hold-out set; it says that 128 dimensions fit into 128 bytes "
         "without loss."
     )
@@ -138,4 +164,5 @@ def _section(rows: list[Kept]) -> Section:
             f"128 bytes a face in place of {rows[0].bytes_a_face:,} cost {lost:.2f} points of VAL at FAR "
             "1e-3."
         )
+    paragraphs += [beyond] if beyond else []
     return Section("VAL by what is kept of a face", paragraphs, [Table(columns, table, note)])

@@ -13,14 +13,22 @@ from itertools import combinations
 
 import numpy as np
 
-from pipeline.evaluation_page import EvaluationPage, Section, Table, with_interval, write_page
+from pipeline.evaluation_page import (
+    INTERVALS,
+    EvaluationPage,
+    Section,
+    Table,
+    hardly_measured,
+    with_interval,
+    write_page,
+)
 from pipeline.faces_to_group import calibration
 from pipeline.labelled import LabelledFaces, Workplace, labelled_faces, opened_library, spec_of
 from pipeline.options import UsageError
 from transforms.all_pairs import accepted_pairs, all_pairs
 from transforms.bootstrap import Interval, pair_share_interval, share_interval
 from transforms.library import LibraryError
-from transforms.verification import centred
+from transforms.verification import centred, different_pairs
 
 _FAR = 1e-3
 _LEAST_PEOPLE = 10  # with pairs of their own; fewer say nothing of a group
@@ -66,7 +74,8 @@ def groups(
         raise LibraryError(f"{library.path}: {error}") from error
     accepted = accepted_pairs(vectors, faces.person, point.distance)
     split = {name: split_by(values, faces.person, accepted) for name, values in columns.items()}
-    warnings = [w for name, rows in split.items() for w in differences(name, rows)]
+    warnings = hardly_measured(_FAR, different_pairs(faces.person))
+    warnings += [w for name, rows in split.items() for w in differences(name, rows)]
     lines = [
         faces.counted,
         f"one distance for all: {point.distance:.3f}, VAL {point.val:.4f} at FAR {_FAR:.0e}",
@@ -192,7 +201,7 @@ def _section(column: str, rows: Sequence[GroupFigures], distance: float, val: fl
     ]
     note = (
         f"At one squared distance for all, {distance:.3f}: FAR {_FAR:.0e} and VAL {100 * val:.2f} % over "
-        "all pairs. 95 % intervals over drawings of people. With many groups some intervals part by chance "
+        f"all pairs; {INTERVALS}. With many groups some intervals part by chance "
         "alone."
     )
     columns = ["group", "faces", "people with pairs", "VAL", "FAR"]

@@ -6,17 +6,19 @@ own distance for FAR 1e-3. On a sample of people, since every condition costs an
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from pipeline.evaluate import name_hash
 from pipeline.evaluation_page import (
+    INTERVALS,
     EvaluationPage,
     Line,
     Plot,
     Section,
     Table,
+    hardly_measured,
     line_plot,
     with_interval,
     write_page,
@@ -28,7 +30,7 @@ from transforms.all_pairs import all_pairs
 from transforms.bootstrap import Interval, val_intervals
 from transforms.face_view import FaceView
 from transforms.library import LibraryError
-from transforms.verification import centred
+from transforms.verification import centred, different_pairs
 
 FAR = 1e-3
 QUALITIES = (10, 20, 30, 50, 70, 90)
@@ -79,15 +81,20 @@ def quality(
         by_size.append(_measured("pixels", size, reached, shrunk, faces))
     rows = [base, *by_quality, *by_size]
     people = len(np.unique(faces.person))
+    warnings = hardly_measured(FAR, different_pairs(faces.person))
+    data = (
+        f"{every.counted}; of these {len(faces):,} faces of {people:,} people with two photos and more, at "
+        f"most {_MOST_PHOTOS} each, in order of the hash of the name"
+    )
     lines = [
-        faces.counted,
+        data,
+        *(f"WARNING: {warning}" for warning in warnings),
         *(f"{c.name} {c.value or '':6} VAL {with_interval(c.val, c.interval)}" for c in rows),
     ]
     page = EvaluationPage(
         name="quality",
         title="Sensitivity to image quality",
-        data=f"{every.counted}; of these {len(faces):,} faces of {people:,} people with two "
-        f"photos and more, at most {_MOST_PHOTOS} each, in order of the hash of the name",
+        data=data,
         model=vectors.spec.name,
         fingerprint=str(library.info().fingerprint),
         sections=[_quality_section(base, by_quality), _size_section(base, by_size, beyond, pixels)],
@@ -95,7 +102,9 @@ def quality(
             "rows": [asdict(c) for c in rows],
             "median_pixels": float(np.median(pixels)),
             "beyond_the_data": [{"pixels": s, "share": r} for s, r in beyond],
+            "warnings": warnings,
         },
+        warnings=warnings,
     )
     return lines + write_page(page, work), dict(page.facts)
 
@@ -103,7 +112,7 @@ def quality(
 def sampled(faces: LabelledFaces, most: int) -> np.ndarray:
     """int[m]: about `most` faces of whole people with two photos and more, at most 10 each, in an order that
     has nothing to do with names. Raises LibraryError where there are no such people."""
-    order = sorted(range(len(faces.names)), key=lambda p: hashlib.sha256(faces.names[p].encode()).digest())
+    order = sorted(range(len(faces.names)), key=lambda p: name_hash(faces.names[p]))
     rows_of: dict[int, list[int]] = {}
     for row, person in enumerate(faces.person.tolist()):
         rows_of.setdefault(person, []).append(row)
@@ -128,7 +137,7 @@ def _measured(name: str, value: int, reached: float, vectors: np.ndarray, faces:
 
 
 _NOTE = (
-    "VAL at FAR 1e-3 with 95 % intervals over drawings of people; the paper's on its own hold-out set. "
+    f"VAL at FAR 1e-3 with {INTERVALS}; the paper's on its own hold-out set. "
     "Faces are found and aligned in the photograph as it is: only what the network sees is changed, in "
     "both faces of a pair."
 )

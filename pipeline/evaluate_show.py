@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.known_people import how_grouped, people_of, photo_paths
-from pipeline.labelled import Workplace, note_results
+from pipeline.labelled import Workplace, embedder_name, note_results
 from pipeline.options import UsageError
 from transforms import storage
 from transforms.embedding_map import TSNE, MapFace, layout, map_page
@@ -52,9 +52,10 @@ def show(
     ]
     shown = "" if len(face_ids) < most else ", drawn at random"
     facts = [
-        f"{len(faces):,} faces{shown}, by {method}, seed {seed}; fingerprint {library.info().fingerprint}.",
+        f"{len(faces):,} faces{shown}, by {method}, seed {seed}; model {embedder_name(library)}, fingerprint "
+        f"{library.info().fingerprint}.",
         "Near each other: similar to the network. Distances between far groups mean little.",
-        f"Made by `{work.command}` on {datetime.now(timezone.utc):%Y-%m-%d}.",
+        f"Made by “{work.command}” on {datetime.now(timezone.utc):%Y-%m-%d}.",
     ]
     path = storage.join(work.out, PAGE)
     page = map_page(faces, points, title="Map of faces", facts=facts)

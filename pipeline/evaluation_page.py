@@ -19,11 +19,17 @@ import numpy as np
 from pipeline.labelled import Workplace
 from pipeline.options import UsageError
 from transforms import storage
-from transforms.bootstrap import Interval
+from transforms.bootstrap import REPEATS, Interval
 from transforms.export_list import write_listed
+from transforms.verification import allowed_pairs
 
 PICTURES = "pictures"
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|])")
+INTERVALS = (
+    f"95 % intervals over {REPEATS} drawings of people (percentile bootstrap; of few people, Wilson's "
+    "where that is wider)"
+)
+_LEAST_PAIRS = 10  # a FAR that fewer accepted pairs decide is hardly measured
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$])")
 _COLOURS = ("#1b6ca8", "#c8553d", "#2a9d6f", "#8a5cb8", "#b8860b", "#555555")
 
 
@@ -134,6 +140,26 @@ def escaped(text: str) -> str:
 def percent(value: float, digits: int = 2) -> str:
     """0.98765 as "98.77 %"; an en dash for what is no number."""
     return f"{100 * value:.{digits}f} %" if np.isfinite(value) else "\N{EN DASH}"
+
+
+def deciding(far: float, different: int) -> str:
+    """As in "3 pairs decide", where so few of all `different` pairs of two people may be accepted at a FAR
+    that it is hardly measured; else nothing."""
+    allowed = allowed_pairs(far, different)
+    if allowed >= _LEAST_PAIRS:
+        return ""
+    return "1 pair decides" if allowed == 1 else f"{allowed or 'no'} pairs decide"
+
+
+def hardly_measured(far: float, different: int) -> list[str]:
+    """The warning that goes with it."""
+    few = deciding(far, different)
+    if not few:
+        return []
+    return [
+        f"FAR {far:.0e} is hardly measured: {few}, of {different:,} pairs of two people. Give photographs of "
+        "more people"
+    ]
 
 
 def with_interval(value: float, interval: Interval, digits: int = 2) -> str:

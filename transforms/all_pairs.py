@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from transforms.verification import allowed_pairs
+
 _ROWS, _COLUMNS = 512, 16_384
 BINS_PER_UNIT = 10_000
 _BINS = 4 * BINS_PER_UNIT + 1  # squared distances of unit vectors lie in 0 to 4
@@ -117,7 +119,7 @@ def _operating(
 ) -> dict[float, Operating]:
     below = np.concatenate([[0], np.cumsum(pairs.counts)])  # below[b]: pairs in bins before b
     total = int(below[-1])
-    allowed = {far: int(np.floor(far * total * (1 + 1e-12))) for far in fars}  # 0.29 · 100 is 28.999…
+    allowed = {far: allowed_pairs(far, total) for far in fars}
     # The first distance that must stay outside is number `allowed` of all, counted from 0.
     border_bin = {
         f: int(np.searchsorted(below, a, side="right")) - 1 for f, a in allowed.items() if a < total

@@ -44,12 +44,17 @@ def val_at_far(same: np.ndarray, different: np.ndarray, far: float) -> tuple[flo
     """
     if not len(same) or not len(different):
         raise ValueError("VAL at a FAR needs pairs of one person and pairs of two people")
-    allowed = int(np.floor(far * len(different) * (1 + 1e-12)))  # 0.29 · 100 is 28.999…
+    allowed = allowed_pairs(far, len(different))
     if allowed >= len(different):
         return 1.0, float("inf")
     border = np.partition(different, allowed)[allowed]  # the first distance that must stay outside
     accepted = same[same < border]
     return len(accepted) / len(same), float(np.nextafter(border, np.float32(-np.inf)))
+
+
+def allowed_pairs(far: float, different: int) -> int:
+    """How many of so many pairs of two people may be accepted at a FAR."""
+    return int(np.floor(far * different * (1 + 1e-12)))  # 0.29 · 100 is 28.999…
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,10 @@ class FoldAccuracy:
 def fold_accuracy(distances: np.ndarray, same: np.ndarray, folds: np.ndarray) -> FoldAccuracy:
     """Accuracy on each fold at the threshold that is best on all other folds (LFW's protocol).
 
-    `distances` float[n], `same` bool[n], `folds` int[n].
+    `distances` float[n], `same` bool[n], `folds` int[n]. Raises ValueError for less than two folds.
     """
+    if len(np.unique(folds)) < 2:
+        raise ValueError("there is one fold only: no threshold can be learnt on others")
     accuracies, thresholds, judged = [], [], np.zeros(len(distances), bool)
     for fold in np.unique(folds):
         held_out = folds == fold
@@ -134,6 +141,12 @@ def limit_per_person(labels: np.ndarray, most: int) -> np.ndarray:
     return counts[inverse] <= most
 
 
+def different_pairs(labels: np.ndarray) -> int:
+    """How many pairs of two people there are among the faces of `labels` int[n]."""
+    _, counts = np.unique(labels, return_counts=True)
+    return int((counts.sum() ** 2 - (counts**2).sum()) // 2)
+
+
 def has_pairs(labels: np.ndarray) -> bool:
     """Whether there are pairs of one person, and pairs of two people."""
     _, counts = np.unique(labels, return_counts=True)
@@ -144,12 +157,18 @@ def read_pairs(lines: Sequence[str]) -> list[tuple[int, str, int, str, int]]:
     """LFW's pairs file: (fold, name, number, name, number) of every pair, folds from 0.
 
     The first line holds the number of folds and of pairs of each kind in a fold; a line of three
-    is a pair of one person, of four of two people. Raises ValueError with the line's number.
+    is a pair of one person, of four of two people. Raises ValueError with the line's number, and for less
+    than two folds.
     """
     try:
         folds, per_kind = (int(x) for x in (lines[0] if lines else "").split())
     except ValueError as error:
         raise ValueError("line 1 of the pairs file: expected the numbers of folds and of pairs") from error
+    if folds < 2 or per_kind < 1:
+        raise ValueError(
+            f"line 1 of the pairs file: {folds} folds of {per_kind} pairs of each kind; expected two folds "
+            "at least, since each is judged by the threshold of the others"
+        )
     pairs: list[tuple[int, str, int, str, int]] = []
     for number, line in enumerate(lines[1:], start=2):
         parts = line.split()

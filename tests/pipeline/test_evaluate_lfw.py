@@ -73,10 +73,10 @@ def test_a_face_that_was_not_found_makes_its_pair_two_people(library: Library, t
 
 
 def test_pairs_of_other_photos_are_named(library: Library, tmp_path: Path) -> None:
-    (tmp_path / "pairs.txt").write_text("1\t1\nNobody\t1\t2\nNobody\t1\tPerson_1\t1\n")
+    (tmp_path / "pairs.txt").write_text("2\t1\n" + "Nobody\t1\t2\nNobody\t1\tPerson_1\t1\n" * 2)
     with pytest.raises(UsageError, match=r"Nobody_0001\.jpg"):
         numbered_pairs(labelled_faces(library), tmp_path / "pairs.txt")
-    (tmp_path / "pairs.txt").write_text("1\t1\nNobody\n")
+    (tmp_path / "pairs.txt").write_text("2\t1\nNobody\n")
     with pytest.raises(UsageError, match=r"pairs\.txt: line 2"):
         numbered_pairs(labelled_faces(library), tmp_path / "pairs.txt")
 

@@ -15,7 +15,9 @@ from pipeline.evaluation_page import (
     Plot,
     Section,
     Table,
+    deciding,
     escaped,
+    hardly_measured,
     line_plot,
     percent,
     with_interval,
@@ -72,6 +74,16 @@ def test_numbers_as_text() -> None:
     assert with_interval(0.5, Interval(0.25, 0.75), 0) == "50 % (25 to 75)"
     assert with_interval(0.5, Interval(float("nan"), float("nan")), 0) == "50 %"
     assert escaped("a\u202eb\tc") == "a b c"
+    assert escaped("$x$ ~~y~~") == r"\$x\$ \~\~y\~\~", "neither mathematics nor struck out"
+
+
+def test_rare_fars_are_said_to_be_hardly_measured() -> None:
+    assert [deciding(1e-3, n) for n in (160, 1_000, 9_999, 10_000)] == [
+        "no pairs decide", "1 pair decides", "9 pairs decide", "",
+    ]  # fmt: skip
+    assert hardly_measured(1e-3, 10_000) == []
+    (warning,) = hardly_measured(1e-3, 160)
+    assert "no pairs decide, of 160 pairs of two people" in warning
 
 
 def test_the_same_plot_is_the_same_file() -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.transforms.test_all_pairs import faces
 from transforms import bootstrap
 from transforms.all_pairs import all_pairs
-from transforms.bootstrap import Interval, pair_share_interval, share_interval, val_intervals
+from transforms.bootstrap import Interval, pair_share_interval, share_interval, val_intervals, wilson
 
 FARS = (0.01, 0.1, 0.5)
 
@@ -38,7 +38,12 @@ def test_each_drawing_is_measured_as_if_its_people_were_all_there_is(monkeypatch
     weights = [np.bincount(np.random.default_rng(s).integers(0, 9, 9), minlength=9) for s in range(25)]
     seen: list[list[float]] = []
     monkeypatch.setattr(bootstrap, "_drawings", lambda *_: iter(weights))
-    monkeypatch.setattr(bootstrap, "percentiles", lambda values: seen.append(list(values)))
+
+    def noted(values: list[float], **_: float) -> Interval:
+        seen.append(list(values))
+        return Interval(0, 1)
+
+    monkeypatch.setattr(bootstrap, "with_wilson", noted)
     val_intervals(pairs)
     for far, values in zip(FARS, seen, strict=True):
         expected = [brute_val(vectors, person, w, far) for w in weights]
@@ -55,18 +60,41 @@ def test_an_interval_holds_the_value_and_narrows_with_more_people() -> None:
 
 
 def test_shares_are_of_sums_over_units() -> None:
-    same = share_interval(np.array([5.0] * 30), np.array([10.0] * 30))
-    assert same == Interval(0.5, 0.5)
     spread = share_interval(np.array([0.0, 10.0] * 15), np.array([10.0] * 30))
     assert spread.low < 0.4 < 0.6 < spread.high
 
 
 def test_the_share_of_accepted_pairs_of_two_people() -> None:
     every = np.array(list(combinations(range(30), 2)))
-    assert pair_share_interval(every, np.ones(30)) == Interval(1.0, 1.0)
-    assert pair_share_interval(every[:0], np.ones(30)) == Interval(0.0, 0.0)
+    assert pair_share_interval(every, np.ones(30)) == wilson(1.0, 30 * 29 // 2)
+    assert pair_share_interval(every[:0], np.ones(30)) == wilson(0.0, 30 * 29 // 2)
     some = pair_share_interval(every[::2], np.ones(30))
     assert some.low < 0.5 < some.high
+
+
+def test_wilsons_interval_is_where_the_score_test_does_not_refuse() -> None:
+    for share, trials in ((1.0, 10), (0.0, 3), (0.5, 1), (0.3, 40)):
+        found = wilson(share, trials)
+        for edge in (found.low, found.high):
+            if 1e-9 < edge < 1 - 1e-9:
+                assert abs(share - edge) / np.sqrt(edge * (1 - edge) / trials) == pytest.approx(1.959964)
+        assert 0 <= found.low <= share + 1e-9 and share - 1e-9 <= found.high <= 1
+
+
+def test_ten_people_who_are_all_recognised_do_not_prove_that_all_are() -> None:
+    everybody = share_interval(np.full(10, 3.0), np.full(10, 3.0))
+    assert everybody == wilson(1.0, 10) and everybody.low < 0.75
+    assert everybody == share_interval(np.append(np.full(10, 3.0), 0), np.append(np.full(10, 3.0), 0)), (
+        "who has no pairs is no trial"
+    )
+    many = share_interval(np.array([990.0] * 500 + [1000.0] * 500), np.array([1000.0] * 1000))
+    assert not everybody.apart_from(many)
+    nearly = share_interval(np.array([2.0] + [3.0] * 9), np.full(10, 3.0))
+    assert nearly.low < everybody.low, "one mistake more makes nothing surer"
+    one = share_interval(np.array([3.0]), np.array([6.0]))
+    assert one.low < 0.1 and one.high > 0.9
+    vectors = np.repeat(np.eye(12, dtype=np.float32), 2, axis=0)
+    assert val_intervals(all_pairs(vectors, np.arange(24) // 2, fars=[0.1]))[0.1] == wilson(1.0, 12)
 
 
 def test_without_people_there_is_no_interval() -> None:

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from transforms import verification
 from transforms.verification import (
+    allowed_pairs,
     best_threshold,
     centred,
+    different_pairs,
     fold_accuracy,
     fold_val,
     has_pairs,
@@ -101,6 +103,18 @@ def test_fold_accuracy_learns_on_the_other_folds_only(data: st.DataObject) -> No
     assert found.standard_error == pytest.approx(np.std(accuracies, ddof=1) / np.sqrt(len(accuracies)))
 
 
+def test_one_fold_has_no_others_to_learn_on() -> None:
+    with pytest.raises(ValueError, match="one fold only"):
+        fold_accuracy(np.array([1.0, 2.0]), np.array([True, False]), np.zeros(2, int))
+
+
+def test_pairs_of_two_people_and_how_many_a_far_allows() -> None:
+    labels = np.array([3, 3, 3, 5, 5, 9])
+    assert different_pairs(labels) == sum(a != b for a, b in combinations(labels.tolist(), 2))
+    assert different_pairs(labels[:0]) == 0
+    assert [allowed_pairs(0.29, 100), allowed_pairs(1e-3, 2700), allowed_pairs(1e-3, 160)] == [29, 2, 0]
+
+
 def test_centring_takes_the_mean_away_and_keeps_unit_length() -> None:
     vectors = unit_vectors(20) + np.float32(0.5)
     moved = centred(vectors, vectors.mean(axis=0))
@@ -154,7 +168,9 @@ def test_a_wrong_line_is_named(line: str) -> None:
         read_pairs([*FILE[:2], line, *FILE[3:]])
 
 
-@pytest.mark.parametrize("head", [[], [""], ["2"], ["two 1"], ["1 2 3"]])
+@pytest.mark.parametrize(
+    "head", [[], [""], ["2"], ["two 1"], ["1 2 3"], ["1 4"], ["2 0"], ["0 0"], ["-2 -1"]]
+)
 def test_a_wrong_head_is_named(head: list[str]) -> None:
     with pytest.raises(ValueError, match="line 1 of the pairs file"):
         read_pairs([*head, *FILE[1:]] if head else [])
