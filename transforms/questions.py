@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from transforms.enforcement import MEETING
 from transforms.neighbours import nearest
 
 MERGE, SPLIT, MEMBER = "likely merge", "uncertain group", "likely wrong member"
@@ -48,19 +49,20 @@ class Question:
 
 
 def questions(
-    vectors: np.ndarray, group: np.ndarray, clear: np.ndarray, *, threshold: float
+    vectors: np.ndarray, group: np.ndarray, clear: np.ndarray, photo: np.ndarray, *, threshold: float
 ) -> list[Question]:
     """All questions worth asking, the most useful first.
 
     `vectors` float32[n, d] centred unit vectors; `group` int64[n], -1 for ungrouped; `clear` bool[n]:
-    only of clear faces it is asked whether an ungrouped one is someone.
+    only of clear faces it is asked whether an ungrouped one is someone; `photo` int64[n]: who meet in
+    photos are two, and nothing is asked.
     """
     order = np.argsort(group, kind="stable")
     count = int(group.max(initial=-1)) + 1
     bounds = np.searchsorted(group[order], np.arange(count + 1))
     members = [order[a:b] for a, b in pairwise(bounds)]
     loose = np.flatnonzero((group < 0) & clear)
-    found = [*_merges(vectors, members, loose, threshold), *_inside(vectors, members, threshold)]
+    found = [*_merges(vectors, members, loose, photo, threshold), *_inside(vectors, members, threshold)]
     return sorted(found, key=lambda q: (-q.worth, q.key))
 
 
@@ -80,7 +82,7 @@ def _central(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _merges(
-    vectors: np.ndarray, members: list[np.ndarray], loose: np.ndarray, threshold: float
+    vectors: np.ndarray, members: list[np.ndarray], loose: np.ndarray, photo: np.ndarray, threshold: float
 ) -> Iterator[Question]:
     """People who are alike on average, and ungrouped faces with whom they are most like."""
     sides = [*members, *(np.array([face]) for face in loose)]
@@ -92,6 +94,9 @@ def _merges(
     index, _ = nearest(units, units, _NEAREST)
     pairs = {(min(i, int(j)), max(i, int(j))) for i, near in enumerate(index) for j in near if int(j) != i}
     for i, j in sorted(pairs):
+        meeting = len(np.intersect1d(photo[sides[i]], photo[sides[j]]))
+        if meeting > MEETING * min(len(sides[i]), len(sides[j])):
+            continue
         likeness = float(means[i] @ means[j]) - threshold
         worth = _chance(MERGE, likeness) * _gain(len(sides[i]), len(sides[j]))
         groups = (i if i < len(members) else -1, j if j < len(members) else -1)
