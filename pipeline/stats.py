@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.estimate import size
+from pipeline.faces_to_group import shipped_for
 from transforms import storage
 from transforms.decisions import Decisions, read_decisions, rows_among
 from transforms.enforcement import freed_photos
@@ -133,16 +134,17 @@ def ask(library: Library, *, count: int) -> tuple[list[str], dict[str, object]]:
     coded = assignments[PERSON_ID].combine_chunks().dictionary_encode()
     codes = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False)
     group = np.where(row >= 0, codes[row], -1).astype(np.int64)
-    embeddings = matrix(table[EMBEDDING])
-    vectors = centred(embeddings, np.array(made["centre"], np.float32))
+    vectors = centred(matrix(table[EMBEDDING]), np.array(made["centre"], np.float32))
+    cohort = shipped.cohort if (shipped := shipped_for(library)) else None
     features = (table[c].to_numpy() for c in (FACE_SIZE, SCORE, YAW, SHARPNESS))
-    clear = ~FaceSet(vectors, group, *features).weak(WeakLimits())
+    faces = FaceSet(vectors, photo_numbers(table), *features, bias=cohort.bias(vectors) if cohort else None)
+    clear = ~faces.weak(WeakLimits())
     names, people = _names(library, revision), coded.dictionary.to_pylist()
     decisions = read_decisions(library, ids)
     answered = _Answered.by(decisions, ids, group, [names.get(person) for person in people])
     clear[decisions.constraints.absent] = False
-    photo = freed_photos(photo_numbers(table), decisions.constraints)
-    found = questions(vectors, group, clear, photo, threshold=float(str(made["threshold"])))
+    faces = replace(faces, photo=freed_photos(faces.photo, decisions.constraints))
+    found = questions(faces, group, clear, threshold=float(str(made["threshold"])))
     chosen = list(islice((q for q in found if not answered.has(q)), count))
     shown = _Shown(library, ids.to_pylist(), people)
     lines: list[str] = []
