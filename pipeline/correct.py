@@ -13,6 +13,9 @@ import pyarrow as pa
 from transforms import storage
 from transforms.corrections import (
     MERGE,
+    NAME,
+    RENAME,
+    SAME,
     SEPARATOR,
     UNDO,
     Correction,
@@ -119,22 +122,30 @@ def _check_readable(file: CorrectionsFile) -> None:
 
 
 def _check_undo(file: CorrectionsFile, references: Sequence[str]) -> None:
+    known, active = {c.id: c.kind for c in file.corrections}, {c.id for c in file.active}
     for reference in references:
-        if reference not in {c.id for c in file.corrections}:
+        if reference not in known:
             raise CorrectionError(
                 f"there is no correction {reference}: albumen correct LIBRARY lists them with their ids"
             )
+        if known[reference] != UNDO and reference not in active:
+            raise CorrectionError(f"{reference} is taken back already: nothing was changed")
 
 
 def _notes(made: Correction, found: References) -> list[str]:
-    """What two names of one person mean for a merge."""
-    if made.kind != MERGE:
+    """What two names of one person, or one name of two people, come to."""
+    people = [found.people_of(made.anchors[reference].faces) for reference in made.references]
+    if made.kind in (NAME, RENAME):
+        others = sorted(set(found.named(made.name)) - people[0])
+        same = f"{others[0]} is called {made.name!r} too; if that is the same person" if others else ""
+        return [f"{same}: albumen correct LIBRARY merge {made.who!r} {others[0]}"] if others else []
+    if made.kind not in (MERGE, SAME):
         return []
-    names = [found.name_of(reference) for reference in made.references]
-    others = sorted({n for n in names[1:] if n is not None and n != names[0]})
-    if names[0] is None or not others:
+    names = [sorted(filter(None, map(found.name_of, held))) for held in people]
+    others = sorted({n for held in names[1:] for n in held} - set(names[0]))
+    if not names[0] or not others:
         return []
-    return [f"The name {names[0]!r} stays; {', '.join(map(repr, others))} gives way to it."]
+    return [f"The name {names[0][0]!r} stays; {', '.join(map(repr, others))} gives way to it."]
 
 
 def _writable(made: Correction, reference: str) -> str:

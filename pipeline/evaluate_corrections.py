@@ -84,7 +84,7 @@ def _answered(
     curve = [_score(truth, result)]
     everyone = np.arange(len(truth))
     for _ in range(0, count, _AT_ONCE):
-        found = questions(faces.vectors, result.found.group, clear, threshold=result.frozen.threshold)
+        found = questions(faces, result.found.group, clear, threshold=result.frozen.threshold)
         chosen = choose([q for q in found if q.key not in asked])
         asked |= {q.key for q in chosen}
         answers = [answer(q, truth, len(said) + i) for i, q in enumerate(chosen)]

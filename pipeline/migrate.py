@@ -16,7 +16,7 @@ from transforms.decode import prepare_pillow
 from transforms.lease import Lease
 from transforms.library import Library, LibraryError
 from transforms.reembed import Original, originals_of, reembed
-from transforms.tables import EMBEDDING, PATH_BYTES, PHOTO_ID, ROOT, faces_schema
+from transforms.tables import EMBEDDING, FACE_ID, PATH_BYTES, PHOTO_ID, ROOT, faces_schema
 
 _NAMED = 20  # missing originals that are listed by name
 
@@ -71,8 +71,8 @@ def migrate(
             if faces is None:
                 continue
             faces = faces if keep is None else faces.filter(pa.array(keep))
-            if library.faces_exist(target, name):
-                done += len(faces)
+            if library.face_ids(target, name) == set(faces[FACE_ID].to_pylist()):
+                done += len(faces)  # by a migration that was stopped, with nothing left out
             else:
                 found = reembed(
                     faces, originals, loaded, spec, working_side=int(detector.get("working_side", 1280))

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
+import shlex
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.estimate import size
+from pipeline.faces_to_group import shipped_for
 from transforms import storage
-from transforms.decisions import read_decisions, rows_among
+from transforms.decisions import Decisions, read_decisions, rows_among
+from transforms.enforcement import freed_photos
 from transforms.export_records import export_records
 from transforms.library import Library, LibraryError
 from transforms.people import FaceSet, WeakLimits
+from transforms.people_tables import photo_numbers
 from transforms.questions import MEMBER, MERGE, Question, questions
 from transforms.records import ERROR, NO_FACE, OK, SKIPPED
+from transforms.references import References
 from transforms.tables import (
     EMBEDDING,
     FACE_ID,
@@ -117,6 +125,8 @@ def ask(library: Library, *, count: int) -> tuple[list[str], dict[str, object]]:
     """
     revision = _revision(library)
     made = library.read_grouping(revision)
+    if made["fingerprint"] != library.info().fingerprint:
+        raise LibraryError(f"{library.path} has other vectors since: first albumen group {library.path}")
     table = library.read_faces([FACE_ID, PHOTO_ID, FACE_SIZE, SCORE, YAW, SHARPNESS, EMBEDDING])
     assignments = library.read_assignments(revision)
     ids = table[FACE_ID].combine_chunks()
@@ -124,29 +134,31 @@ def ask(library: Library, *, count: int) -> tuple[list[str], dict[str, object]]:
     coded = assignments[PERSON_ID].combine_chunks().dictionary_encode()
     codes = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False)
     group = np.where(row >= 0, codes[row], -1).astype(np.int64)
-    embeddings = matrix(table[EMBEDDING])
-    vectors = centred(embeddings, np.array(made["centre"], np.float32))
+    vectors = centred(matrix(table[EMBEDDING]), np.array(made["centre"], np.float32))
+    cohort = shipped.cohort if (shipped := shipped_for(library)) else None
     features = (table[c].to_numpy() for c in (FACE_SIZE, SCORE, YAW, SHARPNESS))
-    clear = ~FaceSet(vectors, group, *features).weak(WeakLimits())
-    decided = _decided(library, ids)
-    found = questions(vectors, group, clear, threshold=float(str(made["threshold"])))
-    open_questions = [q for q in found if not _is_decided(q, decided)][:count]
-    names = _shown_names(library, revision)
-    paths = dict(zip(*(library.read_photos([c])[c].to_pylist() for c in (PHOTO_ID, PATH)), strict=True))
-    people, face_ids = coded.dictionary.to_pylist(), ids.to_pylist()
+    faces = FaceSet(vectors, photo_numbers(table), *features, bias=cohort.bias(vectors) if cohort else None)
+    clear = ~faces.weak(WeakLimits())
+    names, people = _names(library, revision), coded.dictionary.to_pylist()
+    decisions = read_decisions(library, ids)
+    answered = _Answered.by(decisions, ids, group, [names.get(person) for person in people])
+    clear[decisions.constraints.absent] = False
+    faces = replace(faces, photo=freed_photos(faces.photo, decisions.constraints))
+    found = questions(faces, group, clear, threshold=float(str(made["threshold"])))
+    chosen = list(islice((q for q in found if not answered.has(q)), count))
+    shown = _Shown(library, ids.to_pylist(), people)
     lines: list[str] = []
     facts = []
-    for number, question in enumerate(open_questions, start=1):
-        first, second = _sides(question, people, face_ids)
+    for number, question in enumerate(chosen, start=1):
+        first, second = shown.references(question)
         yes, no = f"same {first} {second}", f"different {first} {second}"
         if question.kind == MEMBER:
-            person = people[question.groups[1]]
-            yes, no = f"same {first} {person}", f"not-this-person {first} {person}"
-        shown = [f"{names.get(s, s)} ({_where(r, face_ids, paths)})"
+            no = f"not-this-person {first} {second}"
+        sides = [f"{names.get(s, '')} {s} ({shown.place(r)})".strip()
                  for s, r in ((first, question.first), (second, question.second))]  # fmt: skip
-        lines.append(f"{number}. {question.kind}: do {shown[0]} and {shown[1]} show one person?")
-        lines.append(f"     yes: albumen correct {library.path} {yes}")
-        lines.append(f"     no:  albumen correct {library.path} {no}")
+        lines.append(f"{number}. {question.kind}: do {sides[0]} and {sides[1]} show one person?")
+        for word, said in (("yes: ", yes), ("no:  ", no)):
+            lines.append(f"     {word}albumen correct {shlex.quote(library.path)} {said}")
         facts.append({"kind": question.kind, "yes": yes, "no": no, "worth": question.worth})
     return lines or ["There is nothing worth asking."], {"questions": facts}
 
@@ -158,35 +170,66 @@ def _revision(library: Library) -> str:
     return revision
 
 
-def _decided(library: Library, ids: pa.Array) -> list[tuple[set[int], ...]]:
-    decisions = read_decisions(library, ids)
-    return [
-        tuple(set(rows_among(a.faces, ids).tolist()) for a in c.anchors.values())
-        for c in decisions.corrections
-    ]
-
-
-def _is_decided(question: Question, decided: list[tuple[set[int], ...]]) -> bool:
-    """Whether a correction speaks of both sides already."""
-    first, second = set(question.first.tolist()), set(question.second.tolist())
-    return any(a & first and b & second for sides in decided for a in sides for b in sides if a is not b)
-
-
-def _sides(question: Question, people: list[str], face_ids: list[str]) -> tuple[str, str]:
-    """Both sides as references: people in a merge, single faces else."""
-    sides = []
-    for number, rows in zip(question.groups, (question.first, question.second), strict=True):
-        whole = question.kind == MERGE and number >= 0
-        sides.append(people[number] if whole else face_ids[int(rows[0])])
-    return sides[0], sides[1]
-
-
-def _shown_names(library: Library, revision: str) -> dict[str, str]:
+def _names(library: Library, revision: str) -> dict[str, str]:
     people = library.read_people(revision)
     pairs = zip(people[PERSON_ID].to_pylist(), people[NAME].to_pylist(), strict=True)
-    return {person: f"{name} {person}" for person, name in pairs if name}
+    return {person: name for person, name in pairs if name}
 
 
-def _where(rows: np.ndarray, face_ids: list[str], paths: dict[str, str]) -> str:
-    photo, _, number = face_ids[int(rows[0])].rpartition(":")
-    return f"{paths.get(photo, photo)}#{int(number) + 1}"
+@dataclass(frozen=True)
+class _Answered:
+    """What needs no asking: `said` are corrections as sets of the faces that they speak of; `group` int64[n]
+    is who has each face, and `names` what groups 0 … g-1 are called."""
+
+    said: Sequence[Sequence[set[int]]]
+    group: np.ndarray
+    names: Sequence[str | None]
+
+    @classmethod
+    def by(
+        cls, decisions: Decisions, ids: pa.Array, group: np.ndarray, names: Sequence[str | None]
+    ) -> _Answered:
+        """What corrections answer."""
+        anchors = (list(c.anchors.values()) for c in decisions.corrections if len(c.anchors) > 1)
+        said = [[set(rows_among(a.faces, ids).tolist()) for a in sides] for sides in anchors]
+        return cls(said, group, names)
+
+    def has(self, question: Question) -> bool:
+        """Whether a correction speaks of both sides already, or they have different names."""
+        first, second = (self.names[g] if g >= 0 else None for g in question.groups)
+        if first is not None and second is not None and first != second:
+            return True
+        one = self._side(question.first, question.groups[0], whole=question.kind == MERGE)
+        other = self._side(question.second, question.groups[1], whole=question.kind in (MERGE, MEMBER))
+        return any(a & one and b & other for said in self.said for a in said for b in said if a is not b)
+
+    def _side(self, rows: np.ndarray, group: int, *, whole: bool) -> set[int]:
+        rows = np.flatnonzero(self.group == group) if whole and group >= 0 else rows
+        return set(rows.tolist())
+
+
+class _Shown:
+    """Faces and people as they are called to a user."""
+
+    def __init__(self, library: Library, face_ids: list[str], people: list[str]) -> None:
+        self._face_ids, self._people = face_ids, people
+        self._references = References(library, library.current_revision())
+        columns = (library.read_photos([c])[c].to_pylist() for c in (PHOTO_ID, PATH))
+        self._paths = dict(zip(*columns, strict=True))
+
+    def references(self, question: Question) -> tuple[str, str]:
+        """Both sides by id: two people in a merge, a face and the person it may not be, else faces."""
+        faces = (self._face_ids[int(rows[0])] for rows in (question.first, question.second))
+        whole = (question.kind == MERGE, question.kind in (MERGE, MEMBER))
+        first, second = (
+            self._people[number] if person and number >= 0 else face
+            for number, face, person in zip(question.groups, faces, whole, strict=True)
+        )
+        return first, second
+
+    def place(self, rows: np.ndarray) -> str:
+        """The path of the first face's photo, and which face there it is."""
+        face = self._face_ids[int(rows[0])]
+        photo = face.rpartition(":")[0]
+        place = self._references.faces_from_left(photo).index(face) + 1
+        return f"{self._paths.get(photo, photo)}#{place}"

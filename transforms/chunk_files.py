@@ -21,7 +21,7 @@ from transforms.library_folder import LibraryFolder
 from transforms.records import FaceRow, PhotoRow
 from transforms.table_files import read_table as _read
 from transforms.table_files import write_table
-from transforms.tables import ROW_KEYS, THUMBS_SCHEMA, faces_table, photos_table
+from transforms.tables import FACE_ID, ROW_KEYS, THUMBS_SCHEMA, faces_table, photos_table
 
 _PHOTOS, _FACES, _THUMBS = "photos", "faces", "thumbs"
 _SUFFIX = ".parquet"
@@ -143,9 +143,10 @@ class ChunkFiles(LibraryFolder):
         path = self._face_path(self.info().fingerprint or "", name)
         return _read(path, list(columns)) if storage.exists(path) else None
 
-    def faces_exist(self, fingerprint: str, name: str) -> bool:
-        """Whether a chunk has faces of that kind."""
-        return storage.exists(self._face_path(fingerprint, name))
+    def face_ids(self, fingerprint: str, name: str) -> set[str]:
+        """The faces of that kind that a chunk has."""
+        path = self._face_path(fingerprint, name)
+        return set(_read(path, [FACE_ID])[FACE_ID].to_pylist()) if storage.exists(path) else set()
 
     def write_chunk_faces(self, fingerprint: str, name: str, faces: pa.Table) -> None:
         """Writes a chunk's faces of another kind beside those that there are."""

@@ -138,7 +138,7 @@ def resolve(
     lines, clashes = _without_absent(lines)
     tied = {x.correction.id: x for x in lines if x.correction.kind in _TYING}
     parting = [x for x in lines if x.correction.kind in _PARTING]
-    ties = TieGraph({id: x.tied() for id, x in tied.items()})
+    ties = TieGraph({id: x.tied() for id, x in tied.items()}, {id: x.sides for id, x in tied.items()})
     for line in parting:
         _let_anchors_give_way(line, ties)
     component = ties.components()

@@ -7,8 +7,9 @@ writes it. Anchors that photos took with them when they went are made up for in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
@@ -46,8 +47,10 @@ class Decisions:
     constraints: Constraints = Constraints()
     problems: tuple[Problem, ...] = ()
     kept: Mapping[str, str] = field(default_factory=dict)
-    # The rows of each correction's faces, also of those that do not hold, and which hold as they stand.
+    # The rows of each correction's faces, also of those that do not hold; what each line says
+    # (`_content`), and of those that hold as they stand.
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
+    said: Mapping[str, str] = field(default_factory=dict)
     effective: tuple[str, ...] = ()
 
 
@@ -84,17 +87,26 @@ def read_decisions(
     constraints, more = resolve(anchored, lambda ids: rows_among(ids, face_ids))
     rows = {id: rows_among(faces, face_ids) for id, faces in spoken_of.items()}
     troubled = {line for p in (*problems, *more) for line in p.lines}
-    effective = tuple(sorted(c.id for c in anchored if c.line not in troubled))
-    return Decisions(tuple(anchored), constraints, (*problems, *more), new, rows, effective)
+    said = {c.id: _content(c) for c in file.corrections}
+    effective = tuple(sorted(said[c.id] for c in anchored if c.line not in troubled))
+    return Decisions(tuple(anchored), constraints, (*problems, *more), new, rows, said, effective)
+
+
+def _content(correction: Correction) -> str:
+    """What a line says, so that an edit of it is seen: digests of the name and of whom it speaks, its id."""
+    parts = (correction.name, "\0".join([correction.kind, *correction.references]))
+    digests = (blake2b(p.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest() for p in parts)
+    return " ".join([*digests, correction.id])
 
 
 def changed_faces(decisions: Decisions, before: Sequence[str]) -> np.ndarray | None:
-    """int64[m]: faces that corrections speak of which hold now and did not `before`, or the other way
-    round; None where a line that held is not in the file any more."""
-    changed = set(before) ^ set(decisions.effective)
-    if changed - decisions.rows.keys():
+    """int64[m]: faces that corrections speak of which hold now and did not `before` (the `effective` ones
+    then), or the other way round; None where a line that held is gone, or speaks of others now."""
+    meant = {content.partition(" ")[2] for content in decisions.said.values()}
+    if any(content.partition(" ")[2] not in meant for content in before):
         return None
-    rows = [decisions.rows[id] for id in sorted(changed)]
+    changed = {content.split(" ", 2)[2] for content in set(before) ^ set(decisions.effective)}
+    rows = [decisions.rows.get(id, np.zeros(0, np.int64)) for id in sorted(changed)]
     found = np.concatenate([np.zeros(0, np.int64), *rows])
     return np.unique(found[found >= 0])
 
@@ -122,7 +134,7 @@ def anchor(
         naming = [c for c in earlier if c.kind in (NAME, RENAME)]
         first = [f for c in naming for a in c.anchors.values() for f in a.faces]
     for text in order:
-        if text in known:
+        if text in known and (text != _ITS_PERSON or correction.who in known):
             found[text] = known[text]
         elif text == _ITS_PERSON:
             person = references.person_of(found[correction.who].faces[0])
@@ -130,15 +142,29 @@ def anchor(
         elif speaks_of_photo and not references.is_face(text):
             found[text] = references.photo_faces(text)
         else:
-            found[text] = references.find(text, without=without, first=first)
-            renamed = references.known_person(text) if correction.kind == RENAME else None
-            if renamed is not None:  # a face stands for its person
-                found[text] = references.find(renamed, first=first)
+            found[text] = _find(text, references, earlier, without=without, first=first)
+            if correction.kind == RENAME and found[text].exact:  # a face stands for its person
+                for person in references.people_of(found[text].faces):
+                    found[text] = references.find(person, first=first)
         if found[text].exact:
             without |= set(found[text].faces)
     anchors = {text: found[text] for text in texts}
     _check_kinds(correction, anchors)
     return replace(correction, others=tuple(texts[1:]), anchors=anchors)
+
+
+def _find(
+    text: str, references: References, earlier: Sequence[Correction], *, without: Collection[str],
+    first: Sequence[str],
+) -> Anchor:  # fmt: skip
+    """Whom a reference means; who was named since the last grouping is known by the faces of that line."""
+    try:
+        return references.find(text, without=without, first=first)
+    except CorrectionError:
+        named = {c.anchors[c.who] for c in earlier if c.kind in (NAME, RENAME) and c.name == text}
+        if len(named) != 1:
+            raise
+        return named.pop()
 
 
 def _people_of(correction: Correction, texts: Sequence[str]) -> Sequence[str]:

@@ -23,7 +23,7 @@ from transforms.neighbours import NeighbourGraph
 # of the two faces was in the wrong group, and moves alone. Strangers' groups lie near 0.
 _PLAUSIBLE = 0.5
 # Nor when they meet in this share of the smaller one's photos.
-_MEETING = 0.1
+MEETING = 0.1
 # A face is as close to a side as to the closest three of its faces there. Of 102 strangers whom a grouping
 # of LFW had put among others' faces, 0.4 % of the others' left with them (with k-means from the same seeds
 # 2.2 %, and half of the largest person); of the stranger's other faces there half did.
@@ -234,7 +234,7 @@ def _plausible(
         return True
     alike = float(vectors[rows].mean(axis=0) @ vectors[others].mean(axis=0))
     meeting = len(np.intersect1d(photo[rows], photo[others]))
-    return alike >= _PLAUSIBLE * threshold and meeting <= _MEETING * min(len(rows), len(others))
+    return alike >= _PLAUSIBLE * threshold and meeting <= MEETING * min(len(rows), len(others))
 
 
 def _one_a_photo(

@@ -13,7 +13,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from transforms.enforcement import MEETING
 from transforms.neighbours import nearest
+from transforms.people import FaceSet
 
 MERGE, SPLIT, MEMBER = "likely merge", "uncertain group", "likely wrong member"
 _NEAREST = 6
@@ -21,7 +23,7 @@ _SHOWN = 8
 _ROUNDS = 5
 # Where two sides are one person as often as two, from the threshold on, and how far around that likeness
 # leaves it in doubt: logistic regressions over the questions about LFW's learning half.
-_DOUBT = {MERGE: (-0.02, 0.04), SPLIT: (-0.2, 0.11), MEMBER: (-0.15, 0.05)}
+_DOUBT = {MERGE: (-0.031, 0.031), SPLIT: (-0.143, 0.091), MEMBER: (-0.162, 0.052)}
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Question:
     """Do `first` and `second`, int64[m] rows of faces, the best of each side first, show one person?
 
     `groups` are the groups they are in, the same one twice unless it is about a merge; -1 for a face
-    that is ungrouped. `likeness` is the mean cosine between the sides minus the threshold; `worth` is in
-    faces.
+    that is ungrouped. `likeness` is the mean cosine between the sides, minus biases and threshold; `worth`
+    is in faces.
     """
 
     kind: str
@@ -47,20 +49,18 @@ class Question:
         return (min(a, b), max(a, b))
 
 
-def questions(
-    vectors: np.ndarray, group: np.ndarray, clear: np.ndarray, *, threshold: float
-) -> list[Question]:
+def questions(faces: FaceSet, group: np.ndarray, clear: np.ndarray, *, threshold: float) -> list[Question]:
     """All questions worth asking, the most useful first.
 
-    `vectors` float32[n, d] centred unit vectors; `group` int64[n], -1 for ungrouped; `clear` bool[n]:
-    only of clear faces it is asked whether an ungrouped one is someone.
+    `group` int64[n], -1 for ungrouped; `clear` bool[n]: only of clear faces it is asked whether an ungrouped
+    one is someone. Nothing is asked of two who meet in photos.
     """
     order = np.argsort(group, kind="stable")
     count = int(group.max(initial=-1)) + 1
     bounds = np.searchsorted(group[order], np.arange(count + 1))
     members = [order[a:b] for a, b in pairwise(bounds)]
     loose = np.flatnonzero((group < 0) & clear)
-    found = [*_merges(vectors, members, loose, threshold), *_inside(vectors, members, threshold)]
+    found = [*_merges(faces, members, loose, threshold), *_inside(faces, members, threshold)]
     return sorted(found, key=lambda q: (-q.worth, q.key))
 
 
@@ -80,9 +80,10 @@ def _central(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _merges(
-    vectors: np.ndarray, members: list[np.ndarray], loose: np.ndarray, threshold: float
+    faces: FaceSet, members: list[np.ndarray], loose: np.ndarray, threshold: float
 ) -> Iterator[Question]:
     """People who are alike on average, and ungrouped faces with whom they are most like."""
+    vectors, photo, bias = faces.vectors, faces.photo, faces.biases()
     sides = [*members, *(np.array([face]) for face in loose)]
     if len(sides) < 2:
         return
@@ -92,7 +93,10 @@ def _merges(
     index, _ = nearest(units, units, _NEAREST)
     pairs = {(min(i, int(j)), max(i, int(j))) for i, near in enumerate(index) for j in near if int(j) != i}
     for i, j in sorted(pairs):
-        likeness = float(means[i] @ means[j]) - threshold
+        meeting = len(np.intersect1d(photo[sides[i]], photo[sides[j]]))
+        if meeting > MEETING * min(len(sides[i]), len(sides[j])):
+            continue
+        likeness = float(means[i] @ means[j]) - _bias(bias, sides[i], sides[j]) - threshold
         worth = _chance(MERGE, likeness) * _gain(len(sides[i]), len(sides[j]))
         groups = (i if i < len(members) else -1, j if j < len(members) else -1)
         yield Question(
@@ -100,8 +104,14 @@ def _merges(
         )
 
 
-def _inside(vectors: np.ndarray, members: list[np.ndarray], threshold: float) -> Iterator[Question]:
+def _bias(bias: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
+    """What is taken from the mean cosine of two sets of faces, as grouping does with two faces."""
+    return float(bias[first].mean() + bias[second].mean()) / 2
+
+
+def _inside(faces: FaceSet, members: list[np.ndarray], threshold: float) -> Iterator[Question]:
     """Groups that fall into two parts, and faces that are little like the rest of theirs."""
+    vectors, bias = faces.vectors, faces.biases()
     for number, rows in enumerate(members):
         if len(rows) < 2:
             continue
@@ -109,7 +119,8 @@ def _inside(vectors: np.ndarray, members: list[np.ndarray], threshold: float) ->
         sides = rows[part], rows[~part]
         if not len(sides[0]) or not len(sides[1]):
             continue
-        likeness = float(vectors[sides[0]].mean(axis=0) @ vectors[sides[1]].mean(axis=0)) - threshold
+        likeness = float(vectors[sides[0]].mean(axis=0) @ vectors[sides[1]].mean(axis=0))
+        likeness -= _bias(bias, *sides) + threshold
         first, second = (_central(vectors, s) for s in sides)
         smaller = min(len(sides[0]), len(sides[1]))
         kind = MEMBER if smaller == 1 and len(rows) > 2 else SPLIT
@@ -118,12 +129,13 @@ def _inside(vectors: np.ndarray, members: list[np.ndarray], threshold: float) ->
             first, second = second, first
         yield Question(kind, first, second, (number, number), likeness, worth)
         if smaller > 1:
-            yield _least_fitting(vectors, rows, number, threshold)
+            yield _least_fitting(faces, rows, number, threshold)
 
 
-def _least_fitting(vectors: np.ndarray, rows: np.ndarray, number: int, threshold: float) -> Question:
+def _least_fitting(faces: FaceSet, rows: np.ndarray, number: int, threshold: float) -> Question:
+    vectors, bias = faces.vectors, faces.biases()
     total = vectors[rows].sum(axis=0)
-    fit = (vectors[rows] @ total - 1) / (len(rows) - 1)
+    fit = (vectors[rows] @ total - 1) / (len(rows) - 1) - (bias[rows] + bias[rows].mean()) / 2
     worst = int(fit.argmin())
     rest = np.delete(rows, worst)
     likeness = float(fit[worst]) - threshold

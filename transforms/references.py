@@ -84,7 +84,7 @@ class References:
         photo = self._photo_id(text)
         if photo is None:
             raise CorrectionError(f"{text!r} is no photo of this library: give its path")
-        return Anchor(self._faces_of(photo), True)
+        return Anchor(self.faces_from_left(photo), True)
 
     def person_of(self, face: str) -> str:
         """The person that a face belongs to. Raises CorrectionError where it is ungrouped."""
@@ -94,19 +94,21 @@ class References:
             raise CorrectionError(f"the face {face} belongs to nobody yet: say which person it is not")
         return found[0]
 
-    def known_person(self, text: str) -> str | None:
-        """The person that a reference to a face is with, None for other references and nobody's faces."""
-        anchor = self.find(text)
-        try:
-            return self.person_of(anchor.faces[0]) if anchor.exact else None
-        except CorrectionError:
-            return None
+    def people_of(self, faces: Sequence[str]) -> set[str]:
+        """The people who have some of these faces."""
+        table = self._assignments
+        found = table.filter(pc.is_in(table[FACE_ID], pa.array(faces, pa.string())))
+        return set(found[PERSON_ID].drop_null().to_pylist())
 
     def name_of(self, person: str) -> str | None:
         """The name of a person, None without one."""
-        return dict(
-            zip(self._people[PERSON_ID].to_pylist(), self._people[NAME].to_pylist(), strict=True)
-        ).get(person)
+        return next(
+            iter(self._people.filter(pc.equal(self._people[PERSON_ID], person))[NAME].to_pylist()), None
+        )
+
+    def named(self, name: str) -> list[str]:
+        """The people with this name."""
+        return self._people.filter(pc.equal(self._people[NAME], name))[PERSON_ID].to_pylist()
 
     @cached_property
     def _assignments(self) -> pa.Table:
@@ -163,7 +165,7 @@ class References:
         return Anchor(tuple(faces[0]), False) if faces and faces[0] else None
 
     def _named(self, name: str, without: Collection[str], first: Sequence[str]) -> Anchor | None:
-        people = self._people.filter(pc.equal(self._people[NAME], name))[PERSON_ID].to_pylist()
+        people = self.named(name)
         if len(people) > 1:
             raise CorrectionError(
                 f"{len(people)} people are named {name!r} ({', '.join(people)}): give the id"
@@ -177,7 +179,7 @@ class References:
             photo, number = self._photo_id(text), ""
         if photo is None:
             return None
-        faces = self._faces_of(photo)
+        faces = self.faces_from_left(photo)
         if not number and len(faces) != 1:
             raise CorrectionError(
                 f"{text!r} shows {len(faces)} faces: say which one, counted from the left, as {text}#1"
@@ -203,7 +205,8 @@ class References:
             raise CorrectionError(f"several photos are called {text!r}: put the archive's name before it")
         return found.pop() if found else None
 
-    def _faces_of(self, photo: str) -> tuple[str, ...]:
+    def faces_from_left(self, photo: str) -> tuple[str, ...]:
+        """The faces of a photo, given by its id."""
         faces = self._faces.filter(pc.equal(self._faces[PHOTO_ID], photo))
         left = matrix(faces[BOX])[:, 0] if len(faces) else np.zeros(0)
         ids = faces[FACE_ID].to_pylist()

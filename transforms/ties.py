@@ -6,23 +6,26 @@ anchor may be a stranger that a grouping had mixed in, so where lines collide, a
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
-from itertools import pairwise
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import combinations, pairwise
 
 import numpy as np
 
 
 class TieGraph:
-    """Lines by id, in the order of their dates, each with its faces: row → exact or not."""
+    """Lines by id, in the order of their dates, each with its faces: row → exact or not; and for each line
+    the faces of every one of its references."""
 
-    def __init__(self, lines: Mapping[str, Mapping[int, bool]]) -> None:
+    def __init__(
+        self, lines: Mapping[str, Mapping[int, bool]], references: Mapping[str, Sequence[Collection[int]]]
+    ) -> None:
         self._faces = {line: dict(faces) for line, faces in lines.items()}
         self._lines: dict[int, list[str]] = {}
         for line, faces in self._faces.items():
             for face in faces:
                 self._lines.setdefault(face, []).append(line)
-        self._part_chance_anchors()
+        self._part_chance_anchors(references)
 
     @property
     def lines(self) -> list[str]:
@@ -69,18 +72,24 @@ class TieGraph:
                 return False
         return True
 
-    def _part_chance_anchors(self) -> None:
-        """Two lines that share few anchors speak of two people: the older line gives these up."""
-        shared: Counter[tuple[str, str]] = Counter()
-        for face, lines in self._lines.items():
-            soft = [line for line in lines if not self._faces[line][face]]
-            shared.update((a, b) for i, a in enumerate(soft) for b in soft[i + 1 :])
-        sizes = {line: sum(not exact for exact in faces.values()) for line, faces in self._faces.items()}
-        for (older, newer), count in shared.items():
-            if 2 * count <= min(sizes[older], sizes[newer]):
-                for face in set(self._faces[older]) & set(self._faces[newer]):
-                    if not self._faces[older][face] and not self._faces[newer][face]:
-                        self._cut(older, face)
+    def _part_chance_anchors(self, references: Mapping[str, Sequence[Collection[int]]]) -> None:
+        """Two lines that share few anchors speak of different people: the older line gives these up.
+
+        They speak of one where most anchors of one of a line's references are the other's too. A line may
+        speak of several people, so that what it shares is not to be compared with all its anchors.
+        """
+        soft = {line: {f for f, exact in faces.items() if not exact} for line, faces in self._faces.items()}
+        pairs = {
+            (older, newer)
+            for face, lines in self._lines.items()
+            for older, newer in combinations([line for line in lines if face in soft[line]], 2)
+        }
+        sides = {line: [soft[line] & set(r) for r in references.get(line, ())] for line in self._faces}
+        for older, newer in sorted(pairs):
+            shared = soft[older] & soft[newer]
+            if not any(2 * len(side & shared) > len(side) for side in (*sides[older], *sides[newer])):
+                for face in shared:
+                    self._cut(older, face)
 
     def _cut(self, line: str, face: int) -> None:
         if self._faces[line].pop(face, None) is not None:

@@ -17,7 +17,7 @@ from pipeline.correct import correct
 from pipeline.group import group_library
 from tests.grown_library import PEOPLE, GrownLibrary, assigned, people, person_of, regroup, six_people
 from transforms import storage
-from transforms.corrections import KINDS, NAME, RENAME, CorrectionError, parse
+from transforms.corrections import KINDS, NAME, RENAME, Anchor, CorrectionError, parse
 from transforms.decisions import read_decisions
 from transforms.enforcement import violations
 from transforms.tables import FACE_ID, FACES
@@ -144,6 +144,26 @@ class Life(RuleBasedStateMachine):
         assert violations(labels, read_decisions(library, faces).constraints) == []
 
     @invariant()
+    def what_was_said_is_so(self) -> None:
+        """By the lines alone, without what Albumen makes of them: who holds the faces that a line meant."""
+        library, group = self.grown.library, assigned(self.grown.library)
+        decisions = read_decisions(library, library.read_faces([FACE_ID])[FACE_ID].combine_chunks())
+        troubled = {line for problem in decisions.problems for line in problem.lines}
+        exact = {f for c in decisions.corrections for a in c.anchors.values() if a.exact for f in a.faces}
+        for c in decisions.corrections:
+            sides = [_holder(c.anchors[r], group, exact) for r in c.references]
+            if c.line in troubled or UNKNOWN in sides:
+                continue
+            if c.kind in ("merge", "same"):
+                assert len(set(sides)) == 1 and sides[0], f"{c}: {sides}"
+            elif c.kind == "split":
+                assert len(set(sides[1:])) == 1 and sides[0] != sides[1], f"{c}: {sides}"
+            elif c.kind in ("different", "not-this-person"):
+                assert sides[0] is None or sides[0] != sides[1], f"{c}: {sides}"
+            elif c.kind == "not-a-face":
+                assert sides == [None], f"{c}: {sides}"
+
+    @invariant()
     def ids_point_to_someone(self) -> None:
         counts = Counter(p for p in assigned(self.grown.library).values() if p)
         assert counts == {p: row[FACES] for p, row in people(self.grown.library).items()}
@@ -157,6 +177,18 @@ class Life(RuleBasedStateMachine):
         for c in file.active:
             if c.kind == NAME and not renamed:
                 assert c.name in said or any(c.name in p for p in self.summary.problems)
+
+
+UNKNOWN = "unknown"
+
+
+def _holder(anchor: Anchor, group: dict[str, str | None], exact: set[str]) -> str | None:
+    """Who has the face, or clearly most of a person's anchors; of what is said exactly these don't speak."""
+    if anchor.exact:
+        return group.get(anchor.faces[0], UNKNOWN)
+    held = Counter(group[f] for f in anchor.faces if f in group and f not in exact)
+    person, most = held.most_common(1)[0] if held else (None, 0)
+    return person if person and 2 * most > held.total() else UNKNOWN
 
 
 def test_nothing_that_was_decided_is_lost_over_a_library_s_life(tmp_path: Path) -> None:

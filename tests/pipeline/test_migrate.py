@@ -145,3 +145,25 @@ def test_stopped_midway_the_old_library_works_and_the_next_migration_goes_on(
     vectors = matrix(library.read_faces([EMBEDDING])[EMBEDDING])
     assert vectors.shape == (24, 3) and len(list(Path(library.file("faces")).iterdir())) == 1
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_what_was_left_out_comes_back_when_its_original_does(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A migration that may leave faces out is stopped; the next one, with everything there, has them all."""
+    original = tmp_path / "archive" / "0-3.png"
+    original.rename(tmp_path / "elsewhere.png")
+    real, calls = job.reembed, []
+
+    def once(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(job, "reembed", once)
+    with pytest.raises(KeyboardInterrupt):
+        run(library, without_missing=True)
+    (tmp_path / "elsewhere.png").rename(original)
+    done = run(library)
+    assert done.complete and done.faces == len(library.read_faces([FACE_ID])) == 24

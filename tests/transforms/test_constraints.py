@@ -97,6 +97,16 @@ def test_two_people_who_share_few_anchors_are_two() -> None:
     assert [c.name for c in found.claims] == ["Anna", "Bo"]
 
 
+def test_a_chain_of_merges_is_one_person() -> None:
+    for lines in ([(P, Q), (Q, R)], [(Q, R), (P, Q)], [(P, Q), (person(1, 2, 11), R)]):
+        found, problems = resolved(*(said(2 + i, "merge", *who) for i, who in enumerate(lines)))
+        assert not problems
+        assert len(found.ties) == 2 and set(found.ties[0].faces) & set(found.ties[1].faces)
+        assert set(tied(found)[0]) | set(tied(found)[1]) == {1, 2, 3, 11, 12, 13, 21, 22, 23}
+    strangers = resolved(said(2, "merge", P, Q), said(3, "merge", person(3, 41, 42, 43), R))[0]
+    assert not set(strangers.ties[0].faces) & set(strangers.ties[1].faces)
+
+
 def test_two_names_for_one_person_are_a_contradiction_until_one_is_a_rename() -> None:
     found, (problem,) = resolved(said(2, "name", P, name="Anna"), said(3, "name", P, name="Bo"))
     assert problem.lines == (2, 3) and not found.claims and not found.ties

@@ -4,13 +4,19 @@ import numpy as np
 
 from pipeline.evaluate_corrections import answer
 from tests.transforms.test_enforcement import identities, unit
+from transforms.people import FaceSet
 from transforms.questions import MEMBER, MERGE, SPLIT, questions
 
 THRESHOLD = 0.6
 
 
-def ask(vectors: np.ndarray, group: np.ndarray):
-    return questions(vectors, group, np.ones(len(group), bool), threshold=THRESHOLD)
+def ask(vectors: np.ndarray, group: np.ndarray, photo: np.ndarray | None = None):
+    photo = np.arange(len(group)) if photo is None else photo
+    return questions(face_set(vectors, photo), group, np.ones(len(group), bool), threshold=THRESHOLD)
+
+
+def face_set(vectors: np.ndarray, photo: np.ndarray) -> FaceSet:
+    return FaceSet(vectors, photo, *np.ones((4, len(vectors)), np.float32))
 
 
 def test_two_halves_of_a_person_are_asked_about_first() -> None:
@@ -42,8 +48,18 @@ def test_an_ungrouped_face_that_is_someone_is_asked_about() -> None:
     group = np.array([0] * 8 + [-1])
     found = [q for q in ask(identities(who), group) if q.kind == MERGE]
     assert found[0].groups == (0, -1) and found[0].second.tolist() == [8]
-    doubtful = questions(identities(who), group, np.arange(9) < 8, threshold=THRESHOLD)
+    doubtful = questions(
+        face_set(identities(who), np.arange(9)), group, np.arange(9) < 8, threshold=THRESHOLD
+    )
     assert not [q for q in doubtful if q.kind == MERGE]
+
+
+def test_who_meet_in_photos_are_not_asked_about() -> None:
+    who = np.zeros(16, int)
+    group, apart = np.repeat([0, 1], 8), np.arange(16)
+    assert [q for q in ask(identities(who), group, apart) if q.kind == MERGE]
+    together = np.where(apart == 8, 0, apart)  # one face of each lies in photo 0
+    assert not [q for q in ask(identities(who), group, together) if q.kind == MERGE]
 
 
 def test_nothing_is_asked_of_nobody() -> None:
