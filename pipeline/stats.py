@@ -137,7 +137,8 @@ def ask(library: Library, *, count: int) -> tuple[list[str], dict[str, object]]:
     vectors = centred(matrix(table[EMBEDDING]), np.array(made["centre"], np.float32))
     cohort = shipped.cohort if (shipped := shipped_for(library)) else None
     features = (table[c].to_numpy() for c in (FACE_SIZE, SCORE, YAW, SHARPNESS))
-    faces = FaceSet(vectors, photo_numbers(table), *features, bias=cohort.bias(vectors) if cohort else None)
+    bias = cohort.bias(vectors) if cohort else None
+    faces = replace(FaceSet(vectors, photo_numbers(table), *features), bias=bias)
     clear = ~faces.weak(WeakLimits())
     names, people = _names(library, revision), coded.dictionary.to_pylist()
     decisions = read_decisions(library, ids)
