@@ -19,7 +19,7 @@ import numba
 import numpy as np
 import torch
 
-_ROWS, _COLUMNS = 512, 4096
+BLOCK, _COLUMNS = 512, 4096
 # Matrix units take so many numbers of a vector at a time.
 _STEP = 32
 _RUN = 64
@@ -52,12 +52,18 @@ _BFLOAT16 = Format(torch.bfloat16, torch.int16, np.int16, 16, 0.006)
 _FLOAT32 = Format(torch.float32, torch.int32, np.int32, 0, 1e-5)
 
 
+def _whole(count: int, step: int) -> int:
+    """The next multiple of `step`."""
+    return -(-count // step) * step
+
+
 @dataclass(frozen=True)
 class Table:
     """Vectors as they are multiplied: `left(a) @ right(b).T` holds the similarities of rows a and b.
 
     With biases the numbers of a `vectors` row are followed by 1 and minus half of its bias, which are
-    swapped on the left.
+    swapped on the left. Rows of zeros fill the last block: for each shape of a product code is compiled,
+    which takes longer than the product.
     """
 
     rows: torch.Tensor
@@ -66,22 +72,26 @@ class Table:
     @classmethod
     def of(cls, vectors: np.ndarray, bias: np.ndarray | None, form: Format) -> Table:
         """Of float32[n, d] unit `vectors` and perhaps float32[n] `bias`."""
-        if bias is None:
-            return cls(torch.from_numpy(vectors).to(form.dtype))
         count, dimensions = vectors.shape
-        rows = torch.zeros((count, -(-(dimensions + 2) // _STEP) * _STEP), dtype=form.dtype)
-        rows[:, :dimensions] = torch.from_numpy(vectors)
-        rows[:, dimensions] = 1
-        rows[:, dimensions + 1] = torch.from_numpy(bias) * -0.5
+        width = dimensions if bias is None else _whole(dimensions + 2, _STEP)
+        rows = torch.zeros((_whole(count, BLOCK), width), dtype=form.dtype)
+        rows[:count, :dimensions] = torch.from_numpy(vectors)
+        if bias is None:
+            return cls(rows)
+        rows[:count, dimensions] = 1
+        rows[:count, dimensions + 1] = torch.from_numpy(bias) * -0.5
         return cls(rows, dimensions)
 
     def left(self, which: slice | torch.Tensor) -> torch.Tensor:
-        """Rows for the left side of a product."""
-        rows = self.rows[which]
+        """Up to a block of rows, filled up to a block, for the left side of a product."""
+        chosen = self.rows[which]
+        if self.swapped is None and len(chosen) == BLOCK:
+            return chosen
+        rows = torch.zeros((BLOCK, chosen.shape[1]), dtype=chosen.dtype)
+        rows[: len(chosen)] = chosen
         if self.swapped is not None:
             ends = [self.swapped + 1, self.swapped]
-            rows = rows.clone()
-            rows[:, ends[::-1]] = rows[:, ends]
+            rows[: len(chosen), ends[::-1]] = chosen[:, ends]
         return rows
 
     def right(self, which: slice | torch.Tensor) -> torch.Tensor:
@@ -110,18 +120,18 @@ def search(
         numbers = np.arange(count, dtype=np.int32)
 
         def judge(row: int) -> None:
-            mine, left = numbers[row : row + _ROWS], table.left(slice(row, row + _ROWS))
+            mine, left = numbers[row : row + BLOCK], table.left(slice(row, row + BLOCK))
             for column in range(0, count, _COLUMNS):
                 others = slice(column, column + _COLUMNS)
                 best.take(torch.mm(left, table.right(others).T), mine, mine, numbers[others])
 
         if threads == 1:
-            for row in range(0, count, _ROWS):
+            for row in range(0, count, BLOCK):
                 judge(row)
         else:
             # torch keeps the number of threads for each thread anew.
             with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                list(pool.map(judge, range(0, count, _ROWS)))
+                list(pool.map(judge, range(0, count, BLOCK)))
     face, other = best.pairs()
     return strongest(face, other, similarities(vectors, bias, face, other), k=k, least=least)
 
@@ -150,8 +160,9 @@ class Best:
         self._least = self._ordered(torch.tensor([[least - form.margin]]).to(form.dtype))[0, 0]
 
     def take(self, block: torch.Tensor, heaps: np.ndarray, faces: np.ndarray, others: np.ndarray) -> None:
-        """Offers the faces int[n], whose heaps are int[n] `heaps`, the others int32[m]: `block` [n, m] holds
-        their similarities. Nobody is offered themselves. Threads may share a `Best`, but not a heap."""
+        """Offers the faces int[n], whose heaps are int[n] `heaps`, the others int32[m]. The first n rows and m
+        columns of `block` hold their similarities. Nobody is offered themselves. Threads may share a `Best`,
+        but not a heap."""
         _keep_best(
             self._ordered(block), self._least, heaps, faces, others, self._keys, self._others, self._count
         )
@@ -170,8 +181,8 @@ class Best:
 @numba.njit(cache=True, nogil=True)
 def _keep_best(bits, least, heaps, faces, others, keys, held_others, count):
     capacity = held_others.shape[1]
-    columns = bits.shape[1]
-    for i in range(bits.shape[0]):
+    columns = len(others)
+    for i in range(len(heaps)):
         heap = heaps[i]
         held = count[heap]
         bar = least if held < capacity else keys[heap, 0]

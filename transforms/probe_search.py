@@ -15,10 +15,9 @@ from functools import partial
 import numpy as np
 import torch
 
-from transforms.blocked_search import Best, Directed, Table, product_format, similarities, strongest
+from transforms.blocked_search import BLOCK, Best, Directed, Table, product_format, similarities, strongest
 from transforms.cells import nearest_cells
 
-_ROWS = 512
 _SLICE = 8192
 
 
@@ -98,6 +97,6 @@ def _compare(
 ) -> None:
     """Offers the queries int64[a] `asking`, who are `faces`, the others of a slice or cell."""
     right = table.right(slice(None)).T
-    for start in range(0, len(asking), _ROWS):
-        block = asking[start : start + _ROWS]
+    for start in range(0, len(asking), BLOCK):
+        block = asking[start : start + BLOCK]
         best.take(torch.mm(queries.left(torch.from_numpy(block)), right), block, faces[block], others)

@@ -47,7 +47,7 @@ def test_the_search_in_float32_finds_what_comparing_all_pairs_finds(
     if np.abs(alike - least).min(initial=1) < 1e-5:
         return  # rounding decides
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocked_search, "_ROWS", sides[0])
+        patch.setattr(blocked_search, "BLOCK", sides[0])
         patch.setattr(blocked_search, "_COLUMNS", sides[1])
         found = search(vectors, k, least=least, bias=bias, threads=threads, bfloat16=False)
     lists = [found.other[found.face == face].tolist() for face in range(count)]
