@@ -160,9 +160,11 @@ class Best:
         self._least = self._ordered(torch.tensor([[least - form.margin]]).to(form.dtype))[0, 0]
 
     def take(self, block: torch.Tensor, heaps: np.ndarray, faces: np.ndarray, others: np.ndarray) -> None:
-        """Offers the faces int[n], whose heaps are int[n] `heaps`, the others int32[m]. The first n rows and m
-        columns of `block` hold their similarities. Nobody is offered themselves. Threads may share a `Best`,
-        but not a heap."""
+        """Offers the faces int[n], whose heaps are int[n] `heaps`, the others int32[m].
+
+        The first n rows and m columns of `block` hold their similarities. Nobody is offered themselves.
+        Threads may share a `Best`, but not a heap.
+        """
         _keep_best(
             self._ordered(block), self._least, heaps, faces, others, self._keys, self._others, self._count
         )
