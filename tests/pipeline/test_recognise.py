@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from pipeline.compare import compare
 from pipeline.demo import write_archive
 from pipeline.find import find
 from pipeline.group import group_library
-from pipeline.labelled import Workplace, opened_library
+from pipeline.labelled import Workplace, labelled_photos, opened_library
 from pipeline.options import UsageError
-from pipeline.recognise import _csv, recognise
+from pipeline.recognise import _csv, recognise, told
+from transforms.recogniser import CrossValidation
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,7 @@ def test_the_same_person_is_told_from_another(archive: Path) -> None:
     assert [(p["same_at_1.1"], p["same"]) for p in pairs] == [(True, True), (False, False)]
     assert "the same person at the paper's 1.1; centred" in lines[0]
     assert "two people at the calibrated 1.08" in lines[1]
+    assert facts["thresholds"] == {"paper": 1.1, "calibrated": pytest.approx(1.087, abs=0.001)}
 
 
 def test_what_is_no_photograph_is_named(archive: Path) -> None:
@@ -73,6 +76,25 @@ def test_a_gallery_names_known_people_and_a_library_finds_them(archive: Path, wo
     assert face["faces"][0]["path"] == "hopper/hopper-2.jpg"
     assert face["faces"][0]["similarity"] == pytest.approx(1, abs=0.1), "1 minus its bias towards strangers"
     assert all(f["path"].startswith(("hopper/", "together")) for f in face["faces"])
+
+
+def test_what_could_not_be_asked_is_said_to_be_unknown() -> None:
+    nan = float("nan")
+    nothing = told(CrossValidation(nan, nan, nan, nan, 0, 0))
+    assert "nan" not in nothing and "one face only" in nothing and "one person only" in nothing
+    both = told(CrossValidation(0.9, 0.04, 0.06, 0.01, 50, 60))
+    assert "of 50 faces of known people 90.0 % named rightly, 4.0 % wrongly, 6.0 %" in both
+    assert "of 60 faces of people held out as strangers 1.0 % taken" in both
+
+
+def test_photos_that_have_gone_from_a_folder_go_from_its_library(archive: Path, work: Workplace) -> None:
+    folder = shutil.copytree(archive, Path(work.out, "moving"), dirs_exist_ok=True)
+    library = opened_library(str(folder), work, name="moved")
+    before = {f.photo for f in labelled_photos(library).labels}
+    (folder / "hopper" / "hopper-1.jpg").rename(folder / "collins" / "wrong.jpg")
+    after = {f.photo for f in labelled_photos(opened_library(str(folder), work, name="moved")).labels}
+    assert before - after == {"hopper/hopper-1.jpg"}, "else the face would be of both people"
+    assert after - before == {"collins/wrong.jpg"}
 
 
 def test_a_spreadsheet_takes_no_name_for_a_formula() -> None:
