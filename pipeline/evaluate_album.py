@@ -220,6 +220,11 @@ def _clustering(s: ClusteringScores, library: Library, revision: str) -> Section
         f"{s.groups:,} groups over {s.people:,} people; the largest group has {s.largest_group:,} faces, "
         f"{s.single_groups:,} groups have one. The paper shows one cluster (figure 7) and gives no score."
     )
+    if made.get("corrections"):
+        text += (
+            f" {made['corrections']} corrections of the library's user were in force: these groups are not the "
+            "method's alone."
+        )
     return Section("Clustering of the same faces", [text], [Table(["", "precision", "recall", "F"], rows)])
 
 

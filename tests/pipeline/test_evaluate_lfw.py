@@ -113,6 +113,19 @@ def test_an_album_is_verified_clustered_and_shown(
     )
 
 
+def test_an_album_grouped_in_another_way_says_how(
+    library: Library, work: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate_album, "spec_of", lambda *_: StoredVectors.spec)
+    group_library(library, method="hdbscan", seed=0)
+    read = Library.read_grouping
+    monkeypatch.setattr(Library, "read_grouping", lambda *a: {**read(*a), "corrections": 7})
+    evaluate_album.album(library.path, work)
+    page = Path(work.out, "album.md").read_text()
+    assert "Grouped by the method hdbscan at" in page
+    assert "7 corrections of the library's user were in force" in page
+
+
 def test_folders_of_results_keep_the_people_of_two_folders_apart(work: Workplace, tmp_path: Path) -> None:
     def noted(source: str) -> str:
         path = _own_library(str(tmp_path / source), work, "library")
