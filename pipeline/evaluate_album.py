@@ -222,8 +222,8 @@ def _clustering(s: ClusteringScores, library: Library, revision: str) -> Section
     )
     if made.get("corrections"):
         text += (
-            f" {made['corrections']} corrections of the library's user were in force: these groups are not the "
-            "method's alone."
+            f" {made['corrections']} corrections of the library's user were in force: these groups are not "
+            "the method's alone."
         )
     return Section("Clustering of the same faces", [text], [Table(["", "precision", "recall", "F"], rows)])
 
