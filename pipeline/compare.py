@@ -46,7 +46,8 @@ def compare(
             f"{reader.spec.name}{' with mirror images' if mirror else ''} has no calibrated threshold: the "
             "paper's is for another network, and no more than a hint"
         )
-    return lines, {"pairs": pairs}
+    thresholds = {"paper": PAPER_DISTANCE, "calibrated": None if learnt is None else learnt.distance}
+    return lines, {"thresholds": thresholds, "pairs": pairs}
 
 
 def squared_distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -20,7 +20,7 @@ from pipeline.evaluation_page import (
     with_interval,
     write_page,
 )
-from pipeline.labelled import Workplace, labelled_faces, opened_library, spec_of
+from pipeline.labelled import Workplace, labelled_faces, opened_library, require_pairs, spec_of
 from transforms.all_pairs import all_pairs
 from transforms.bootstrap import Interval, val_intervals
 from transforms.dimensions import learn_codec, learn_projection
@@ -58,8 +58,10 @@ def dims(source: str, work: Workplace, *, labels: str | None = None) -> tuple[li
     half = np.array([in_learning_half(name) for name in faces.names])[faces.person]
     if half.all() or not half.any():
         raise LibraryError(
-            f"{library.path} holds too few people to learn a projection on some, and judge on others"
+            f"{source} holds too few people to learn a projection on some, and judge on others: give "
+            "photographs of more people"
         )
+    require_pairs(faces.person[~half], source, of="the labelled faces of the half that is judged")
     centre = faces.vectors[half].mean(axis=0)
     vectors = centred(faces.vectors, centre)
     rows = measured(vectors[half], vectors[~half], faces.person[~half])
@@ -92,7 +94,7 @@ def dims(source: str, work: Workplace, *, labels: str | None = None) -> tuple[li
 
 def measured(learnt: np.ndarray, vectors: np.ndarray, person: np.ndarray) -> list[Kept]:
     """VAL of `vectors` float32[n, d] of `person` int[n] as they are, and kept in every shorter way, by what
-    float32[m, d] `learnt` teaches. Raises LibraryError without pairs of both kinds."""
+    float32[m, d] `learnt` teaches. Raises ValueError without pairs of both kinds."""
     full = vectors.shape[1]
     projection = learn_projection(learnt)
     rows = []
@@ -110,13 +112,9 @@ def measured(learnt: np.ndarray, vectors: np.ndarray, person: np.ndarray) -> lis
 
 def _kept(vectors: np.ndarray, person: np.ndarray, *, projected: bool, byte: bool) -> Kept:
     few = limit_per_person(person, _MOST_PHOTOS)
-    try:
-        pairs = all_pairs(vectors, person, fars=[FAR])
-        val_few = float("nan")
-        if has_pairs(person[few]):
-            val_few = all_pairs(vectors[few], person[few], fars=[FAR]).at[FAR].val
-    except ValueError as error:
-        raise LibraryError(f"{error}: expected several people, and two photos of some of them") from error
+    pairs, val_few = all_pairs(vectors, person, fars=[FAR]), float("nan")
+    if has_pairs(person[few]):
+        val_few = all_pairs(vectors[few], person[few], fars=[FAR]).at[FAR].val
     interval = val_intervals(pairs)[FAR]
     return Kept(vectors.shape[1], projected, byte, pairs.at[FAR].val, interval, val_few)
 

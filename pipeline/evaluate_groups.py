@@ -23,11 +23,17 @@ from pipeline.evaluation_page import (
     write_page,
 )
 from pipeline.faces_to_group import calibration
-from pipeline.labelled import LabelledFaces, Workplace, labelled_faces, opened_library, spec_of
+from pipeline.labelled import (
+    LabelledFaces,
+    Workplace,
+    labelled_faces,
+    opened_library,
+    require_pairs,
+    spec_of,
+)
 from pipeline.options import UsageError
 from transforms.all_pairs import accepted_pairs, all_pairs
 from transforms.bootstrap import Interval, pair_share_interval, share_interval
-from transforms.library import LibraryError
 from transforms.verification import centred, different_pairs
 
 _FAR = 1e-3
@@ -64,14 +70,12 @@ def groups(
     """
     library = opened_library(source, work)
     faces = labelled_faces(library, labels)
+    require_pairs(faces.person, source)
     columns = {**given_columns(faces), **(measured_columns(faces) if measured else {})}
     if not columns:
         raise UsageError("there is nothing to split by: give LABELS.csv with a column for it, or --measured")
     vectors = centred(faces.vectors, calibration(library, faces.vectors).centre)
-    try:
-        point = all_pairs(vectors, faces.person, fars=[_FAR]).at[_FAR]
-    except ValueError as error:
-        raise LibraryError(f"{library.path}: {error}") from error
+    point = all_pairs(vectors, faces.person, fars=[_FAR]).at[_FAR]
     accepted = accepted_pairs(vectors, faces.person, point.distance)
     split = {name: split_by(values, faces.person, accepted) for name, values in columns.items()}
     warnings = hardly_measured(_FAR, different_pairs(faces.person))

@@ -25,11 +25,10 @@ from pipeline.evaluation_page import (
 )
 from pipeline.face_vectors import FaceVectors
 from pipeline.faces_to_group import calibration
-from pipeline.labelled import LabelledFaces, Workplace, labelled_faces, opened_library
+from pipeline.labelled import LabelledFaces, Workplace, labelled_faces, opened_library, require_pairs
 from transforms.all_pairs import all_pairs
 from transforms.bootstrap import Interval, val_intervals
 from transforms.face_view import FaceView
-from transforms.library import LibraryError
 from transforms.verification import centred, different_pairs
 
 FAR = 1e-3
@@ -61,6 +60,7 @@ def quality(
     library = opened_library(source, work)
     every = labelled_faces(library, labels)
     faces = every.select(sampled(every, most))
+    require_pairs(faces.person, source, of="the faces of people with two photos and more")
     vectors = FaceVectors(faces, work)
     centre = calibration(library, every.vectors).centre
     pixels = vectors.pixels()
@@ -111,7 +111,7 @@ def quality(
 
 def sampled(faces: LabelledFaces, most: int) -> np.ndarray:
     """int[m]: about `most` faces of whole people with two photos and more, at most 10 each, in an order that
-    has nothing to do with names. Raises LibraryError where there are no such people."""
+    has nothing to do with names."""
     order = sorted(range(len(faces.names)), key=lambda p: name_hash(faces.names[p]))
     rows_of: dict[int, list[int]] = {}
     for row, person in enumerate(faces.person.tolist()):
@@ -121,18 +121,11 @@ def sampled(faces: LabelledFaces, most: int) -> np.ndarray:
         mine = rows_of.get(person, [])
         if len(mine) >= 2 and len(rows) < most:
             rows += mine[:_MOST_PHOTOS]
-    if not rows:
-        raise LibraryError(
-            f"{faces.library.path} has no person with two photos: there are no pairs to measure"
-        )
-    return np.array(sorted(rows))
+    return np.array(sorted(rows), np.int64)
 
 
 def _measured(name: str, value: int, reached: float, vectors: np.ndarray, faces: LabelledFaces) -> Condition:
-    try:
-        pairs = all_pairs(vectors, faces.person, fars=[FAR])
-    except ValueError as error:
-        raise LibraryError(f"{error}: expected several people with two photos and more") from error
+    pairs = all_pairs(vectors, faces.person, fars=[FAR])
     return Condition(name, value, reached, pairs.at[FAR].val, val_intervals(pairs)[FAR])
 
 

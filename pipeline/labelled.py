@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ from transforms.tables import (
     YAW,
     matrix,
 )
+from transforms.verification import has_pairs
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ def is_library(path: str) -> bool:
 
 
 def opened_library(source: str, work: Workplace, *, name: str = "library") -> Library:
-    """The library `source`, or the folder `source` indexed into ``OUT/<name>``; only what is missing is done.
+    """The library `source`, or the folder `source` indexed into ``OUT/<name>``; only what is missing is done,
+    and what has gone from the folder goes from the library.
 
     Raises UsageError, LibraryError, ArchiveError and what else indexing raises.
     """
@@ -122,15 +125,27 @@ def opened_library(source: str, work: Workplace, *, name: str = "library") -> Li
         return library
     from pipeline.index import index
 
-    path = storage.join(work.out, name)
+    path = _own_library(source, work, name)
     with Lease(path) as lease:
         library = Library.create(path)
-        options = IndexOptions(embedder=work.embedder or FACENET_CASIA)
+        # Photos that were moved to another person's folder would be of both.
+        options = IndexOptions(embedder=work.embedder or FACENET_CASIA, prune=True, yes=True)
         done = index(library, lease, source, options, quiet=work.quiet)
         if not done.listed:
             raise UsageError(f"{source} holds no files: give a folder of photographs, or an indexed library")
     note_results(library, work)
     return library
+
+
+def _own_library(source: str, work: Workplace, name: str) -> str:
+    """Where the folder `source` is indexed: ``OUT/<name>``, or ``OUT/<name>-2`` and so on where those before
+    are of other folders, whose people must not be mixed with these."""
+    location = storage.absolute(source)
+    for number in count(1):
+        path = storage.join(work.out, name if number == 1 else f"{name}-{number}")
+        if not is_library(path) or {location} >= set(Library.open(path).info().roots.values()):
+            return path
+    raise AssertionError("numbers do not end")
 
 
 def note_results(library: Library, work: Workplace) -> None:
@@ -225,11 +240,12 @@ def labelled_photos(
     if unknown:
         raise UsageError(
             f"{labels_file} names {len(unknown):,} photos that {library.path} does not hold, {unknown[0]!r} "
-            "the first: paths are relative to the folder indexed"
+            f"the first: paths are relative to {' or '.join(library.info().roots.values()) or 'the folder'}"
         )
     if not labels:
         raise LibraryError(
-            f"{library.path} holds no labelled photo: expected a folder for each person, or labels"
+            f"{_photographs(library)} lie in no folders: expected a folder for each person, or a file of "
+            "labels"
         )
     wanted = [FACE_ID, PHOTO_ID, BOX, *([EMBEDDING] if embeddings else []), *columns]
     faces = library.read_faces(wanted)
@@ -261,7 +277,8 @@ def labelled_faces(library: Library, labels_file: str | None = None) -> Labelled
     )  # fmt: skip
     if not (photos.face >= 0).any():
         raise LibraryError(
-            f"{library.path} holds no labelled face: expected a folder for each person, or labels"
+            f"{_photographs(library)} show no labelled face that the detector finds: expected a folder for "
+            "each person, or a file of labels, with faces in the photographs' middle"
         )
     # A copy of a photo says nothing new: one face counts once for a person.
     pairs = np.stack([photos.face, photos.people], axis=1)
@@ -284,6 +301,21 @@ def labelled_faces(library: Library, labels_file: str | None = None) -> Labelled
         yaw=faces[YAW].to_numpy()[rows],
         missing=[label for label, face in zip(photos.labels, photos.face, strict=True) if face < 0],
     )
+
+
+def _photographs(library: Library) -> str:
+    """What to call a library's photographs for who may have given only their folder."""
+    return f"the photographs of {', '.join(library.info().roots.values()) or library.path}"
+
+
+def require_pairs(person: np.ndarray, source: str, *, of: str = "the labelled faces") -> None:
+    """Raises LibraryError, which names `source`, where the faces of `person` int[n] make no pairs of one
+    person, or none of two."""
+    if not has_pairs(person):
+        raise LibraryError(
+            f"{source}: {of} are {len(person):,}, their people {len(np.unique(person)):,}; at least two "
+            "people are needed, and two photos of one of them"
+        )
 
 
 def labels_from(path: str) -> list[Label]:

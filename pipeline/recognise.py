@@ -23,6 +23,7 @@ from transforms.library import Library
 from transforms.recogniser import (
     NEAREST,
     UNKNOWN,
+    CrossValidation,
     Gallery,
     cross_validate,
     fit_confidence,
@@ -73,10 +74,7 @@ def recognise(
     lines += [
         f"{len(gallery.names):,} people with {len(gallery.person):,} faces; {gallery.classifier}, accepted "
         f"from a similarity of {known.threshold:.3f}",
-        f"cross-validated at {gallery.threshold:.3f}: of {checked.asked:,} faces of known people "
-        f"{100 * checked.right:.1f} % named rightly, {100 * checked.wrong:.1f} % wrongly, "
-        f"{100 * checked.unknown:.1f} % called unknown; of {checked.strangers:,} faces of people held out as "
-        f"strangers {100 * checked.accepted:.1f} % taken for somebody",
+        f"cross-validated at {gallery.threshold:.3f}: {told(checked)}",
     ]
     total = named = 0
     rows = []
@@ -95,6 +93,23 @@ def recognise(
         "file": path,
     }
     return lines, facts
+
+
+def told(checked: CrossValidation) -> str:
+    """The cross-validation in words; what nobody could be asked about is said to be unknown."""
+    known = "nothing of known people, since each has one face only"
+    if checked.asked:
+        known = (
+            f"of {checked.asked:,} faces of known people {100 * checked.right:.1f} % named rightly, "
+            f"{100 * checked.wrong:.1f} % wrongly, {100 * checked.unknown:.1f} % called unknown"
+        )
+    strangers = "nothing of strangers, since the gallery has one person only"
+    if checked.strangers:
+        strangers = (
+            f"of {checked.strangers:,} faces of people held out as strangers {100 * checked.accepted:.1f} % "
+            "taken for somebody"
+        )
+    return f"{known}; {strangers}"
 
 
 def made_gallery(

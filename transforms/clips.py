@@ -32,7 +32,8 @@ def mean_pair_distance(first: np.ndarray, second: np.ndarray) -> float:
 def read_clip_pairs(text: str) -> list[ClipPair]:
     """Pairs from a file as YouTube Faces has it: split number, clip, clip, …, 1 for the same person or 0.
 
-    Lines that do not begin with a number are headings. Raises ValueError with the line's number.
+    Lines that do not begin with a number are headings. Raises ValueError with the line's number, and
+    for a file without pairs of both kinds.
     """
     pairs = []
     rows = csv.reader(io.StringIO(text), skipinitialspace=True)
@@ -45,6 +46,8 @@ def read_clip_pairs(text: str) -> list[ClipPair]:
         pairs.append(ClipPair(int(row[0]), row[1].strip(), row[2].strip(), same == "1"))
     if not pairs:
         raise ValueError("it names no pairs")
+    if len({pair.same for pair in pairs}) < 2:
+        raise ValueError("its pairs are all of one kind: pairs of one person and pairs of two are needed")
     return pairs
 
 

@@ -117,6 +117,8 @@ class Gallery:
     @classmethod
     def from_bytes(cls, data: bytes) -> Gallery:
         """Reads what `to_bytes` wrote, and runs nothing. Raises ValueError for anything else."""
+        if not data.startswith(b"PK"):  # else NumPy takes it for a pickle, and says how to run that
+            raise ValueError("it is no NumPy archive")
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
                 if str(file["format"]) != _FORMAT:

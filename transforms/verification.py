@@ -185,4 +185,7 @@ def read_pairs(lines: Sequence[str]) -> list[tuple[int, str, int, str, int]]:
         )
     if len(pairs) != folds * per_kind * 2:
         raise ValueError(f"the pairs file holds {len(pairs)} pairs: expected {folds} × {2 * per_kind}")
+    same = sum(pair[1] == pair[3] for pair in pairs)
+    if same != folds * per_kind:
+        raise ValueError(f"the pairs file holds {same} pairs of one person: expected {folds} × {per_kind}")
     return pairs

@@ -8,11 +8,17 @@ import pytest
 from pipeline import evaluate_album, evaluate_lfw
 from pipeline.evaluate_lfw import lfw, measure, numbered_pairs
 from pipeline.group import group_library
-from pipeline.labelled import LabelledFaces, Workplace, labelled_faces
+from pipeline.labelled import (
+    LabelledFaces,
+    Workplace,
+    _own_library,
+    labelled_faces,
+    require_pairs,
+)
 from pipeline.options import UsageError
 from tests.labelled_library import EACH, PEOPLE, labelled_library, pairs_file
 from transforms.face_view import FaceView
-from transforms.library import Library, LibraryError
+from transforms.library import Library, LibraryError, LibraryInfo
 
 
 class StoredVectors:
@@ -105,6 +111,37 @@ def test_an_album_is_verified_clustered_and_shown(
     assert "pairs decide" in Path(work.out, "album.md").read_text(), (
         "rare FARs are said to be hardly measured"
     )
+
+
+def test_an_album_grouped_in_another_way_says_how(
+    library: Library, work: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate_album, "spec_of", lambda *_: StoredVectors.spec)
+    group_library(library, method="hdbscan", seed=0)
+    read = Library.read_grouping
+    monkeypatch.setattr(Library, "read_grouping", lambda *a: {**read(*a), "corrections": 7})
+    evaluate_album.album(library.path, work)
+    page = Path(work.out, "album.md").read_text()
+    assert "Grouped by the method hdbscan at" in page
+    assert "7 corrections of the library's user were in force" in page
+
+
+def test_folders_of_results_keep_the_people_of_two_folders_apart(work: Workplace, tmp_path: Path) -> None:
+    def noted(source: str) -> str:
+        path = _own_library(str(tmp_path / source), work, "library")
+        Library.create(path).save_info(LibraryInfo({"photos": str(tmp_path / source)}))
+        return Path(path).name
+
+    assert [noted(s) for s in ("a", "b", "a", "b", "c")] == [
+        "library", "library-2", "library", "library-2", "library-3",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("person", [[0, 0, 0], [0, 1, 2], []])
+def test_photographs_without_pairs_are_named(person: list[int]) -> None:
+    with pytest.raises(LibraryError, match=r"^holiday: the labelled faces are .*two people are needed"):
+        require_pairs(np.array(person, int), "holiday")
+    require_pairs(np.array([0, 0, 1]), "holiday")
 
 
 def test_people_with_many_photos_only_are_an_album_too(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,8 +13,11 @@ from pipeline.demo import write_archive
 from pipeline.find import find
 from pipeline.group import group_library
 from pipeline.labelled import Workplace, opened_library
-from pipeline.options import UsageError
-from pipeline.recognise import _csv, recognise
+from pipeline.options import IndexOptions, UsageError
+from pipeline.recognise import _csv, recognise, told
+from transforms.lease import Lease
+from transforms.library import Library
+from transforms.recogniser import CrossValidation
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +40,7 @@ def test_the_same_person_is_told_from_another(archive: Path) -> None:
     assert [(p["same_at_1.1"], p["same"]) for p in pairs] == [(True, True), (False, False)]
     assert "the same person at the paper's 1.1; centred" in lines[0]
     assert "two people at the calibrated 1.08" in lines[1]
+    assert facts["thresholds"] == {"paper": 1.1, "calibrated": pytest.approx(1.087, abs=0.001)}
 
 
 def test_what_is_no_photograph_is_named(archive: Path) -> None:
@@ -75,11 +80,34 @@ def test_a_gallery_names_known_people_and_a_library_finds_them(archive: Path, wo
     assert all(f["path"].startswith(("hopper/", "together")) for f in face["faces"])
 
 
+def test_what_could_not_be_asked_is_said_to_be_unknown() -> None:
+    nan = float("nan")
+    nothing = told(CrossValidation(nan, nan, nan, nan, 0, 0))
+    assert "nan" not in nothing and "one face only" in nothing and "one person only" in nothing
+    both = told(CrossValidation(0.9, 0.04, 0.06, 0.01, 50, 60))
+    assert "of 50 faces of known people 90.0 % named rightly, 4.0 % wrongly, 6.0 %" in both
+    assert "of 60 faces of people held out as strangers 1.0 % taken" in both
+
+
+def test_a_photo_moved_to_another_persons_folder_is_not_kept_in_both(
+    tmp_path: Path, work: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[IndexOptions] = []
+
+    def index(library: Library, lease: Lease, archive: str, options: IndexOptions, **_: object) -> object:
+        given.append(options)
+        return SimpleNamespace(listed=1)
+
+    monkeypatch.setattr("pipeline.index.index", index)
+    opened_library(str(tmp_path), work, name="moved")
+    assert [(options.prune, options.yes) for options in given] == [(True, True)]
+
+
 def test_a_spreadsheet_takes_no_name_for_a_formula() -> None:
     text = _csv([("b.jpg", 10, "=1+1"), ("b.jpg", 2, "Bob"), ("@a.jpg", 1, "Ann")]).decode()
     assert text.splitlines()[1:] == ["'@a.jpg,1,Ann", "b.jpg,2,Bob", "b.jpg,10,'=1+1"]
 
 
 def test_a_file_that_is_no_gallery_is_named(archive: Path, work: Workplace) -> None:
-    with pytest.raises(UsageError, match=r"together\.jpg is not a stored gallery"):
+    with pytest.raises(UsageError, match=r"together\.jpg is not a stored gallery \(it is no NumPy archive\)"):
         recognise(str(archive / "together.jpg"), str(archive), work)

@@ -25,7 +25,13 @@ def test_pairs_are_read_as_youtube_faces_has_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("1, a\n", "line 1"), ("x\n1, a, b, 2\n", "line 2"), ("", "names no pairs")]
+    ("text", "message"),
+    [
+        ("1, a\n", "line 1"),
+        ("x\n1, a, b, 2\n", "line 2"),
+        ("", "names no pairs"),
+        ("1, a, b, 1\n2, c, d, 1\n", "all of one kind"),
+    ],
 )
 def test_a_wrong_line_is_named(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -176,6 +176,11 @@ def test_a_wrong_head_is_named(head: list[str]) -> None:
         read_pairs([*head, *FILE[1:]] if head else [])
 
 
+def test_pairs_of_one_kind_only_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"holds 4 pairs of one person: expected 2 × 1"):
+        read_pairs([FILE[0], *["Ann\t1\t2"] * 4])
+
+
 def test_missing_pairs_are_counted() -> None:
     with pytest.raises(ValueError, match=r"holds 3 pairs: expected 2 × 2"):
         read_pairs(FILE[:-1])
