@@ -69,8 +69,7 @@ _index_options = _options(
     ),
     click.option(
         "--embedder",
-        default="facenet-casia",
-        show_default=True,
+        show_default="the library's own, facenet-casia for a new one",
         metavar="NAME",
         help="What makes vectors of faces: facenet-casia, facenet-vggface2 (downloaded once) or onnx:FILE.",
     ),

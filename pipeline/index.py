@@ -14,6 +14,7 @@ from itertools import islice
 import pyarrow as pa
 
 from models.embedder import ONNX_PREFIX
+from models.facenet_weights import FACENET_CASIA
 from pipeline.estimate import Estimate
 from pipeline.forget import finish_forgetting
 from pipeline.options import IndexOptions, UsageError, default_workers
@@ -155,7 +156,7 @@ def _numbered(base: str) -> Iterator[str]:
 def _config(
     library: Library, run: str, root: str, location: str, guard: RootGuard, options: IndexOptions
 ) -> IndexConfig:
-    embedder = options.embedder
+    embedder, mirror = library_embedder(library, options)
     if embedder.startswith(ONNX_PREFIX):
         # Workers run in a folder of their own.
         embedder = ONNX_PREFIX + storage.absolute(embedder[len(ONNX_PREFIX) :])
@@ -166,7 +167,7 @@ def _config(
         location=location,
         guard=guard,
         embedder=embedder,
-        mirror=options.mirror,
+        mirror=mirror,
         detector=options.detector,
         max_pixels=options.max_pixels,
         thumbs=options.thumbs,
@@ -174,6 +175,19 @@ def _config(
         backend=options.engine,
         precision=options.precision,
     )
+
+
+def library_embedder(library: Library, options: IndexOptions) -> tuple[str, bool]:
+    """Which embedder, and whether of mirror images too: as asked for, else as the library has it."""
+    described = (library.info().settings or {}).get("embedder")
+    if not isinstance(described, dict):
+        return options.embedder or FACENET_CASIA, options.mirror
+    name = options.embedder or str(described.get("name"))
+    if name == ONNX_PREFIX.rstrip(":"):
+        raise UsageError(
+            f"{library.path} has the vectors of an ONNX model: name it with --embedder onnx:FILE"
+        )
+    return name, options.mirror or bool(described.get("mirror"))
 
 
 def _batched(entries: Iterator[FileEntry], size: int) -> Iterator[list[FileEntry]]:

@@ -11,7 +11,6 @@ import psutil
 
 from models.detector import MtcnnSettings
 from models.engine import AUTO
-from models.facenet_weights import FACENET_CASIA
 from transforms.index_config import DEFAULT_MAX_PIXELS
 
 WORKER_BYTES = 1_000_000_000
@@ -23,11 +22,12 @@ class UsageError(Exception):
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """How to index. `until` is seconds since 1970; `beam_options` are handed to Beam as they are."""
+    """How to index. `until` is seconds since 1970; `beam_options` are handed to Beam as they are. Without an
+    `embedder`, or `mirror`, a library goes on as it was indexed, or last migrated."""
 
     workers: int | None = None
     detector: MtcnnSettings = MtcnnSettings()
-    embedder: str = FACENET_CASIA
+    embedder: str | None = None
     mirror: bool = False
     engine: str = AUTO
     precision: str = AUTO

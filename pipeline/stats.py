@@ -135,16 +135,19 @@ def ask(library: Library, *, count: int) -> tuple[list[str], dict[str, object]]:
     codes = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False)
     group = np.where(row >= 0, codes[row], -1).astype(np.int64)
     vectors = centred(matrix(table[EMBEDDING]), np.array(made["centre"], np.float32))
-    cohort = shipped.cohort if (shipped := shipped_for(library)) else None
     features = (table[c].to_numpy() for c in (FACE_SIZE, SCORE, YAW, SHARPNESS))
-    bias = cohort.bias(vectors) if cohort else None
-    faces = replace(FaceSet(vectors, photo_numbers(table), *features), bias=bias)
+    faces = FaceSet(vectors, photo_numbers(table), *features)
     clear = ~faces.weak(WeakLimits())
     names, people = _names(library, revision), coded.dictionary.to_pylist()
     decisions = read_decisions(library, ids)
     answered = _Answered.by(decisions, ids, group, [names.get(person) for person in people])
     clear[decisions.constraints.absent] = False
-    faces = replace(faces, photo=freed_photos(faces.photo, decisions.constraints))
+    shipped = shipped_for(library)
+    faces = replace(
+        faces,
+        photo=freed_photos(faces.photo, decisions.constraints),
+        bias=shipped.cohort.bias(vectors) if shipped and shipped.cohort else None,
+    )
     found = questions(faces, group, clear, threshold=float(str(made["threshold"])))
     chosen = list(islice((q for q in found if not answered.has(q)), count))
     shown = _Shown(library, ids.to_pylist(), people)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from models.detector import MtcnnSettings
 from models.weights import WeightsError
-from pipeline.index import IndexSummary, give_up, index, register_root
+from pipeline.index import IndexSummary, give_up, index, library_embedder, register_root
 from pipeline.options import IndexOptions, UsageError
 from tests import photo_files
 from tests.people_archive import faces, jpeg, landscape, portrait, together, write_archive
@@ -414,3 +414,15 @@ def test_a_photo_that_kills_its_process_is_recorded_and_left_alone(tmp_path: Pat
     assert (row[STATUS], row[PHOTO_ID]) == ("error", content_id(together()))
     assert "SIGSEGV" in row[REASON]
     assert run(archive, tmp_path / "library").unchanged == 1
+
+
+def test_a_library_goes_on_with_the_embedder_that_it_has(tmp_path: Path) -> None:
+    library = Library.create(str(tmp_path / "library"))
+    assert library_embedder(library, IndexOptions()) == ("facenet-casia", False)
+    library.use_fingerprint("x", {"embedder": {"name": "facenet-vggface2", "mirror": True}})
+    assert library_embedder(library, IndexOptions()) == ("facenet-vggface2", True)
+    assert library_embedder(library, IndexOptions(embedder="onnx:a.onnx")) == ("onnx:a.onnx", True)
+    other = Library.create(str(tmp_path / "other"))
+    other.use_fingerprint("x", {"embedder": {"name": "onnx", "mirror": False}})
+    with pytest.raises(UsageError, match="--embedder onnx:FILE"):
+        library_embedder(other, IndexOptions())
