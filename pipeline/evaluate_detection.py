@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -72,6 +72,7 @@ def detection(
 ) -> tuple[list[str], dict[str, object]]:
     """Scores the detector on the photos that `boxes` names, beside facenet-pytorch's with `reference`."""
     truths = read_boxes(boxes)
+    _refuse_namesakes(truths, boxes)
     ways: list[tuple[str, Callable[[np.ndarray], Found]]] = [("albumen", albumen_detector())]
     if reference:
         ways.append(("facenet-pytorch", reference_detector()))
@@ -137,6 +138,16 @@ def detect_all(
     return Detected(name, results, failures, time.process_time() - started)
 
 
+def _refuse_namesakes(photos: Iterable[str], boxes: str) -> None:
+    """Raises UsageError where two photos would be looked for under one name."""
+    first: dict[str, str] = {}
+    for photo in photos:
+        if (other := first.setdefault(Path(photo).name, photo)) != photo:
+            raise UsageError(
+                f"{boxes} names {other} and {photo}: photos are found by their names, so each needs its own"
+            )
+
+
 def _pixels(folder: str, photo: str) -> np.ndarray:
     # By name alone: a file of labels must not lead out of the folder.
     path = Path(folder, Path(photo).name)
@@ -185,7 +196,8 @@ def _overall(
     text = (
         "A find counts from an intersection over union of one half. Average precision is the area under "
         "precision over recall as the score falls, down to the scores that the detector reports at all "
-        "(0.7 at its last stage), so it can't exceed the recall. Intervals: 95 %, over drawings of photos. "
+        "(0.7 at its last stage), so it can't exceed the recall. Intervals: 95 %, over drawings of photos "
+        "(of few photos, Wilson's where that is wider). "
         "facenet-pytorch is its MTCNN(keep_all=True) on the same upright photos. In the pictures found faces "
         "are green, missed ones red, false finds orange."
     )

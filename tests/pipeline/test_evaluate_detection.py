@@ -42,6 +42,13 @@ def test_a_file_of_another_kind_is_refused(text: str, tmp_path: Path) -> None:
         read_boxes(str(tmp_path / "boxes.json"))
 
 
+def test_photos_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "boxes.json").write_text(json.dumps({"a/1.jpg": [], "b/1.jpg": []}))
+    work = Workplace(str(tmp_path / "out"), "", quiet=True)
+    with pytest.raises(UsageError, match=r"names a/1\.jpg and b/1\.jpg"):
+        detection(str(tmp_path), str(tmp_path / "boxes.json"), work)
+
+
 def test_finds_failures_and_pictures_are_reported(
     boxes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
