@@ -7,18 +7,30 @@ nearest ones. Threads share out the faces that look for neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
 
-from transforms.blocked_search import BLOCK, Best, Directed, Table, product_format, similarities, strongest
+from transforms.blocked_search import (
+    BLOCK,
+    Best,
+    Directed,
+    Format,
+    Table,
+    product_format,
+    similarities,
+    strongest,
+)
 from transforms.cells import nearest_cells
 
 _SLICE = 8192
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -59,9 +71,10 @@ def neighbours_among(
         queries = Table.of(wanted, None if bias is None else bias[rows], form)
         # torch keeps the number of threads for each thread anew; one thread sums in one order.
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for asking, others in _meetings(wanted, np.arange(len(vectors)) if base is None else base, cells):
-                part = np.ascontiguousarray(vectors[others], np.float32)
-                table = Table.of(part, None if bias is None else bias[others], form)
+            meetings = _meetings(wanted, np.arange(len(vectors)) if base is None else base, cells)
+            for (asking, others), table in _one_ahead(
+                lambda meeting: _table_of(vectors, bias, meeting[1], form), meetings
+            ):
                 compare = partial(_compare, best, queries, rows, table, others.astype(np.int32))
                 list(pool.map(compare, np.array_split(asking, threads)))
     query, other = best.pairs()
@@ -83,6 +96,24 @@ def _meetings(
     for queries, members in zip(asking, cells.members, strict=True):
         if len(queries) and len(members):
             yield queries, members
+
+
+def _table_of(vectors: np.ndarray, bias: np.ndarray | None, rows: np.ndarray, form: Format) -> Table:
+    part = np.ascontiguousarray(vectors[rows], np.float32)
+    return Table.of(part, None if bias is None else bias[rows], form)
+
+
+def _one_ahead(function: Callable[[T], R], elements: Iterable[T]) -> Iterator[tuple[T, R]]:
+    """Each element with what `function` makes of it, which happens while the one before is in use."""
+    with ThreadPoolExecutor(1) as reader:
+        begun: list[tuple[T, Future[R]]] = []
+        for element in elements:
+            begun.append((element, reader.submit(function, element)))
+            if len(begun) > 1:
+                earlier, made = begun.pop(0)
+                yield earlier, made.result()
+        for element, made in begun:
+            yield element, made.result()
 
 
 def _places(cells: np.ndarray, count: int) -> list[np.ndarray]:
