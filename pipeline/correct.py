@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,7 +139,9 @@ def _notes(made: Correction, found: References) -> list[str]:
     if made.kind in (NAME, RENAME):
         others = sorted(set(found.named(made.name)) - people[0])
         same = f"{others[0]} is called {made.name!r} too; if that is the same person" if others else ""
-        return [f"{same}: albumen correct LIBRARY merge {made.who!r} {others[0]}"] if others else []
+        return (
+            [f"{same}: albumen correct LIBRARY merge {shlex.quote(made.who)} {others[0]}"] if others else []
+        )
     if made.kind not in (MERGE, SAME):
         return []
     names = [sorted(filter(None, map(found.name_of, held))) for held in people]

@@ -195,7 +195,10 @@ class _Answered:
     ) -> _Answered:
         """What corrections answer."""
         anchors = (list(c.anchors.values()) for c in decisions.corrections if len(c.anchors) > 1)
-        said = [[set(rows_among(a.faces, ids).tolist()) for a in sides] for sides in anchors]
+        sides = [[a.faces for a in of] for of in anchors]
+        spoken_of = sorted({face for of in sides for faces in of for face in faces})
+        row = dict(zip(spoken_of, rows_among(spoken_of, ids).tolist(), strict=True))
+        said = [[{row[face] for face in faces} for faces in of] for of in sides]
         return cls(said, group, names)
 
     def has(self, question: Question) -> bool:

@@ -85,7 +85,9 @@ def read_decisions(
         except CorrectionError as error:
             problems.append(Problem((correction.line,), f"{correction}: {error}"))
     constraints, more = resolve(anchored, lambda ids: rows_among(ids, face_ids))
-    rows = {id: rows_among(faces, face_ids) for id, faces in spoken_of.items()}
+    flat = rows_among([face for faces in spoken_of.values() for face in faces], face_ids)
+    ends = np.cumsum([len(faces) for faces in spoken_of.values()])
+    rows = dict(zip(spoken_of, np.split(flat, ends[:-1]), strict=True)) if spoken_of else {}
     troubled = {line for p in (*problems, *more) for line in p.lines}
     said = {c.id: _content(c) for c in file.corrections}
     effective = tuple(sorted(said[c.id] for c in anchored if c.line not in troubled))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -32,12 +32,13 @@ def settle_names(
     people, the name of the one that it mentions first (whose faces are `first_sides`). All others are
     disputes: none of these lines applies, and they leave `ties`.
     """
-    naming = [c for c in lines if c.kind in (NAME, RENAME)]
-    for said in _by_person(naming, ties):
-        _loosen(said, ties)
+    for about in _by_person(lines, ties):
+        _loosen(_naming(about), ties)
     claims, disputes = [], []
-    for said in _by_person(naming, ties):
-        said = _undisputed({c.id for c in said}, lines, ties, first_sides)
+    for about in _by_person(lines, ties):
+        said = _undisputed(about, ties, first_sides)
+        if not said:
+            continue
         if len({c.name for c in said}) > 1:
             disputes.append(said)
             ties.drop(c.id for c in said)
@@ -48,14 +49,18 @@ def settle_names(
     return claims, disputes
 
 
-def _by_person(naming: Sequence[Correction], ties: TieGraph) -> list[list[Correction]]:
-    """The lines that name one person, for each person; lines without a face are nobody's."""
+def _by_person(lines: Sequence[Correction], ties: TieGraph) -> list[list[Correction]]:
+    """The lines about one person, for each person; lines without a face are about nobody."""
     component = ties.components()
     people: dict[int, list[Correction]] = {}
-    for correction in naming:
+    for correction in lines:
         for face in list(ties.faces(correction.id))[:1]:
             people.setdefault(component[face], []).append(correction)
     return list(people.values())
+
+
+def _naming(lines: Sequence[Correction]) -> list[Correction]:
+    return [c for c in lines if c.kind in (NAME, RENAME)]
 
 
 def _loosen(said: Sequence[Correction], ties: TieGraph) -> None:
@@ -66,15 +71,14 @@ def _loosen(said: Sequence[Correction], ties: TieGraph) -> None:
 
 
 def _undisputed(
-    naming: Collection[str], lines: Sequence[Correction], ties: TieGraph,
-    first_sides: Mapping[str, frozenset[int]],
-) -> list[Correction]:  # fmt: skip
-    """The lines among `naming`, all of one person, that are left once later lines have had their say."""
+    lines: Sequence[Correction], ties: TieGraph, first_sides: Mapping[str, frozenset[int]]
+) -> list[Correction]:
+    """The naming ones among the lines about a person that are left once later lines have had their say."""
     left: list[Correction] = []
     whose: dict[str, set[int]] = {}  # the faces that a name has come to speak of
     for line in lines:
         faces = set(ties.faces(line.id))
-        if line.id in naming:
+        if line.kind in (NAME, RENAME):
             if line.kind == RENAME:
                 left = [c for c in left if not whose[c.id] & faces]
             left.append(line)

@@ -114,7 +114,17 @@ class References:
     def _assignments(self) -> pa.Table:
         if self._revision is None:
             return pa.table({c: pa.array([], pa.string()) for c in (FACE_ID, PERSON_ID, ROLE, CONFIDENCE)})
-        return self._library.read_assignments(self._revision)
+        return self._library.read_assignments(self._revision).combine_chunks()
+
+    @cached_property
+    def _members(self) -> dict[str, np.ndarray]:
+        """The rows of every person's faces: a file made by hand may speak of thousands."""
+        coded = self._assignments[PERSON_ID].combine_chunks().dictionary_encode()
+        codes = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False)
+        order = np.argsort(codes, kind="stable")
+        bounds = np.searchsorted(codes[order], np.arange(len(coded.dictionary) + 1))
+        people = coded.dictionary.to_pylist()
+        return {p: order[a:b] for p, a, b in zip(people, bounds, bounds[1:], strict=False)}
 
     @cached_property
     def _people(self) -> pa.Table:
@@ -144,8 +154,7 @@ class References:
         return Anchor((text,), True)
 
     def _person(self, person: str, without: Collection[str], first: Sequence[str]) -> Anchor | None:
-        table = self._assignments
-        members = table.filter(pc.equal(table[PERSON_ID], person))
+        members = self._assignments.take(pa.array(self._members.get(person, ()), pa.int64()))
         members = members.filter(pc.invert(pc.is_in(members[FACE_ID], pa.array(list(without), pa.string()))))
         if not len(members):
             return self._gone_person(person)

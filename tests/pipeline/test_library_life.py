@@ -132,6 +132,21 @@ class Life(RuleBasedStateMachine):
             return
         self.group("default")
 
+    @precondition(lambda self: len(people(self.grown.library)) > 3)
+    @rule(data=st.data(), between=st.booleans())
+    def merge_twice(self, data: st.DataObject, between: bool) -> None:
+        """A person who was merged is merged again."""
+        known = st.sampled_from(sorted(people(self.grown.library)))
+        first, second, third = data.draw(st.lists(known, min_size=3, max_size=3, unique=True))
+        for who in ([first, second], [second, third]):
+            try:
+                correct(self.grown.library, "merge", who)
+            except CorrectionError:
+                continue
+            if between:
+                self.group("default")
+        self.group("default")
+
     def corrections(self):
         return parse(self.grown.library.read_corrections()).corrections
 
