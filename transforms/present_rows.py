@@ -118,13 +118,13 @@ class PresentRows(ChunkFiles):
         if not ids:
             return
         # One number for each photo in all chunks: then a mask for each chunk is arithmetic.
-        coded = pa.chunked_array(ids).dictionary_encode().unify_dictionaries()
-        codes = [part.indices.to_numpy() for part in coded.chunks]
-        photo_ids = coded.chunk(0).dictionary
-        owner = np.full(len(photo_ids), len(ids))
+        coded = pa.chunked_array(ids).cast(pa.large_string()).combine_chunks().dictionary_encode()
+        codes = np.split(coded.indices.to_numpy(), np.cumsum([len(part) for part in ids])[:-1])
+        owner = np.full(len(coded.dictionary), len(ids))
         for number in reversed(range(len(ids))):
             owner[codes[number]] = number
-        active_codes = pc.is_in(photo_ids, value_set=active).to_numpy(zero_copy_only=False)
+        here = pc.is_in(coded.dictionary, value_set=active.cast(pa.large_string()))
+        active_codes = here.to_numpy(zero_copy_only=False)
         for number, name in enumerate(names):
             keep = active_codes[codes[number]] & (owner[codes[number]] == number)
             yield name, None if keep.all() else keep
