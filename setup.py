@@ -62,7 +62,7 @@ setup(
         "bench": ["matplotlib>=3.8"],
         "test": [
             "pytest>=8",
-            "pytest-xdist>=3.5",
+            "pytest-xdist>=3.7",
             "hypothesis>=6.100",
             "ruff>=0.6",
             "mypy>=1.10",
