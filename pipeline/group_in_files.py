@@ -95,7 +95,7 @@ def _written(
     library: Library, order: FaceOrder, known: Calibration, path: str, *, threads: int
 ) -> tuple[VectorFile, np.ndarray]:
     """Centred vectors in order of face_id, in a file, and float32[n] their biases."""
-    bias = np.zeros(len(order.by_id), np.float32)
+    bias = np.zeros(len(order.rank), np.float32)
     dimensions = len(known.centre)
 
     def ready(chunks: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -113,17 +113,16 @@ def _embeddings(
     library: Library, order: FaceOrder, chunks: Sequence[int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(rows in order of face_id, float32[m, d]) of some chunks, slice by slice."""
-    rank = order.ranks()
     for number in chunks:
         start = int(order.starts[number])
         for part in library.iter_faces([EMBEDDING], of=[order.chunks[number]]):
-            yield rank[start : start + len(part)], matrix(part[EMBEDDING])
+            yield order.rank[start : start + len(part)], matrix(part[EMBEDDING])
             start += len(part)
 
 
 def sampled_embeddings(library: Library, order: FaceOrder) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings taken evenly from all faces, in order of face_id: (int64[m] rows, float32[m, d])."""
-    step = max(1, len(order.by_id) // _CALIBRATION_SAMPLE)
+    step = max(1, len(order.rank) // _CALIBRATION_SAMPLE)
     rows, found = [], []
     for places, part in _embeddings(library, order, range(len(order.chunks))):
         chosen = places % step == 0

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from transforms.blocked_search import Directed
 
 _BLOCK = 1024
 
@@ -57,10 +61,14 @@ def neighbour_graph(
     """
     from transforms.blocked_search import search
 
-    found = search(vectors, k, least=least, bias=bias, threads=threads)
+    return undirected(len(vectors), search(vectors, k, least=least, bias=bias, threads=threads))
+
+
+def undirected(faces: int, found: Directed) -> NeighbourGraph:
+    """The neighbours of each face as edges, one that both ends name once, in order of both ends."""
     left, right = np.minimum(found.face, found.other), np.maximum(found.face, found.other)
     kept = edge_order(left, right)
-    return NeighbourGraph(len(vectors), left[kept], right[kept], found.similarity[kept])
+    return NeighbourGraph(faces, left[kept], right[kept], found.similarity[kept])
 
 
 def edge_order(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -37,17 +37,11 @@ from transforms.tables import (
 @dataclass(frozen=True)
 class FaceOrder:
     """The faces that count: `chunks` as `face_rows` gives them; int64[c + 1] `starts`, the number of each
-    chunk's first face; int64[n] `by_id`, the numbers of all faces in order of face_id."""
+    chunk's first face; int64[n] `rank`, the place in order of face_id of each face in order of chunks."""
 
     chunks: Sequence[tuple[str, np.ndarray | None]]
     starts: np.ndarray
-    by_id: np.ndarray
-
-    def ranks(self) -> np.ndarray:
-        """int64[n]: the place in order of face_id of each face in order of chunks."""
-        rank = np.empty(len(self.by_id), np.int64)
-        rank[self.by_id] = np.arange(len(self.by_id))
-        return rank
+    rank: np.ndarray
 
 
 class PresentRows(ChunkFiles):
@@ -84,8 +78,9 @@ class PresentRows(ChunkFiles):
             parts.append(table if keep is None else table.filter(pa.array(keep)))
         table = pa.concat_tables(parts) if parts else faces_schema(1).empty_table().select(needed)
         by_id = pc.sort_indices(table[FACE_ID])
-        starts = np.cumsum([0, *map(len, parts)])
-        order = FaceOrder(chunks, starts, by_id.to_numpy().astype(np.int64))
+        rank = np.empty(len(by_id), np.int64)
+        rank[by_id.to_numpy()] = np.arange(len(by_id))
+        order = FaceOrder(chunks, np.cumsum([0, *map(len, parts)]), rank)
         return table.take(by_id).select(list(columns)), order
 
     def iter_faces(

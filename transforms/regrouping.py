@@ -13,7 +13,7 @@ from transforms.constraints import Constraints
 from transforms.decided_people import assign_decided
 from transforms.grouping import DEFAULT, REACH
 from transforms.increments import RENEWAL, Growth, Kept, increment, joined
-from transforms.neighbours import NeighbourGraph, graph_within
+from transforms.neighbours import NeighbourGraph, graph_within, undirected
 from transforms.people import (
     NEIGHBOURS,
     Assignment,
@@ -82,10 +82,7 @@ def neighbours_of(
     found = neighbours_among(
         faces.vectors, rows, NEIGHBOURS, least=least, bias=faces.biases(), base=base, **how
     )
-    left, right = np.minimum(found.face, found.other), np.maximum(found.face, found.other)
-    empty = np.zeros(0, np.int32)
-    graph = NeighbourGraph(len(faces.vectors), left, right, found.similarity)
-    return joined(graph, NeighbourGraph(len(faces.vectors), empty, empty, np.zeros(0, np.float32)))
+    return undirected(len(faces.vectors), found)
 
 
 def regroup(

@@ -125,9 +125,8 @@ def test_another_file_in_an_original_s_place_is_none(library: Library, tmp_path:
     assert library.info().fingerprint == "old"
 
 
-def test_stopped_midway_the_old_library_works_and_the_next_migration_goes_on(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def stopped_at_the_second_chunk(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The next migration is interrupted there; a list that grows with every chunk that is begun."""
     real, calls = job.reembed, []
 
     def once(*args, **kwargs):
@@ -137,6 +136,13 @@ def test_stopped_midway_the_old_library_works_and_the_next_migration_goes_on(
         return real(*args, **kwargs)
 
     monkeypatch.setattr(job, "reembed", once)
+    return calls
+
+
+def test_stopped_midway_the_old_library_works_and_the_next_migration_goes_on(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = stopped_at_the_second_chunk(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         run(library)
     assert library.info().fingerprint == "old"
@@ -153,15 +159,7 @@ def test_what_was_left_out_comes_back_when_its_original_does(
     """A migration that may leave faces out is stopped; the next one, with everything there, has them all."""
     original = tmp_path / "archive" / "0-3.png"
     original.rename(tmp_path / "elsewhere.png")
-    real, calls = job.reembed, []
-
-    def once(*args, **kwargs):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr(job, "reembed", once)
+    stopped_at_the_second_chunk(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         run(library, without_missing=True)
     (tmp_path / "elsewhere.png").rename(original)
