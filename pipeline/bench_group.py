@@ -52,8 +52,7 @@ def bench(
     """Groups a synthetic library of each size, and a family's where `family`; adds what it measured to the
     tables in the folder `out`."""
     lines, rows = [], []
-    for faces in [*sizes, *[FAMILY_FACES] * family]:
-        families = family and faces == FAMILY_FACES
+    for faces, families in [*((size, False) for size in sizes), *[(FAMILY_FACES, True)] * family]:
         with tempfile.TemporaryDirectory(prefix="albumen-bench-", dir=work) as folder:
             in_process(_write, folder, faces, settings.seed, families)
             row = in_process(_group, folder, method, settings)

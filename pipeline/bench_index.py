@@ -41,8 +41,9 @@ class Turn:
         return self.photos / self.seconds
 
 
-# By number of cores: of each turn every contender's.
+# By number of cores: of each turn every contender's, and the stages that were measured just before them.
 Rounds = dict[int, list[dict[str, Turn]]]
+StageRounds = dict[int, list[Stages]]
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,16 @@ def bench(
     data: dict[str, object] = {}
     for folder in folders:
         task = Task(photos_of(folder, count), turns, passes, precision)
-        stages = {cores: measure_stages(task, cores=cores) for cores in sorted({1, workers})}
-        rounds: Rounds = {}
-        if not stages_only:
-            for cores in stages:
-                rounds[cores] = [
-                    {name: run(name, task, cores=cores) for name in CONTENDERS} for _ in range(turns)
-                ]
+        widths = sorted({1, workers})
+        stages: StageRounds = {cores: [] for cores in widths}
+        rounds: Rounds = {} if stages_only else {cores: [] for cores in widths}
+        # A turn holds everything that is compared, one core and all: what the machine's speed does from
+        # one hour to the next changes no ratio.
+        for _ in range(turns):
+            for cores in widths:
+                stages[cores].append(measure_stages(task, cores=cores))
+                if not stages_only:
+                    rounds[cores].append({name: run(name, task, cores=cores) for name in CONTENDERS})
         name = Path(folder).name
         lines += [f"{name}:", *_speed_lines(rounds), *_stage_lines(stages, rounds)]
         data[name] = _facts(rounds, stages)
@@ -101,10 +105,9 @@ def run(contender: str, task: Task, *, cores: int) -> Turn:
 
 
 def measure_stages(task: Task, *, cores: int) -> Stages:
-    """Each stage by itself, on so many cores at a time: medians over turns of the slowest core."""
-    turns = [_measured(STAGES, task, cores=cores) for _ in range(task.turns)]
-    names = turns[0][0]["milliseconds"]
-    return Stages({n: median(max(m["milliseconds"][n] for m in turn) for turn in turns) for n in names})
+    """Each stage by itself, on so many cores at a time: the slowest core's."""
+    measured = [m["milliseconds"] for m in _measured(STAGES, task, cores=cores)]
+    return Stages({name: max(m[name] for m in measured) for name in measured[0]})
 
 
 def _measured(contender: str, task: Task, *, cores: int) -> list[dict]:
@@ -183,19 +186,30 @@ def _speed_lines(rounds: Rounds) -> list[str]:
     return lines
 
 
-def _stage_lines(stages: dict[int, Stages], rounds: Rounds) -> list[str]:
+def overhead(turns: Sequence[dict[str, Turn]], stages: Sequence[Stages], *, cores: int) -> float:
+    """How far the whole of Albumen's run lies above the floor, as a share of it: the median over turns."""
+    return median(
+        1000 * cores / turn[ALBUMEN].rate / measured.floor - 1
+        for turn, measured in zip(turns, stages, strict=True)
+    )
+
+
+def _stage_lines(stages: StageRounds, rounds: Rounds) -> list[str]:
     lines = []
     for cores, measured in stages.items():
-        lines.append(f"  stages by themselves, ms a photo, {cores} at a time: {measured}")
-        line = f"  floor (decode, networks of detect, embed) {measured.floor:.2f} ms a photo"
+        lines.append(f"  stages by themselves, ms a photo, {cores} at a time: {Stages.usual(measured)}")
+        floor = median(m.floor for m in measured)
+        line = f"  floor (decode, networks of detect, embed) {floor:.2f} ms a photo"
         if cores in rounds:
             whole = median(1000 * cores / turn[ALBUMEN].rate for turn in rounds[cores])
-            line += f"; the whole run {whole:.2f}: {whole / measured.floor - 1:.0%} above it"
+            line += (
+                f"; the whole run {whole:.2f}: {overhead(rounds[cores], measured, cores=cores):.0%} above it"
+            )
         lines.append(line)
     return lines
 
 
-def _facts(rounds: Rounds, stages: dict[int, Stages]) -> dict[str, object]:
+def _facts(rounds: Rounds, stages: StageRounds) -> dict[str, object]:
     facts: dict[str, object] = {
         "turns": {
             str(cores): [{name: vars(turn) for name, turn in r.items()} for r in turns]
@@ -203,8 +217,9 @@ def _facts(rounds: Rounds, stages: dict[int, Stages]) -> dict[str, object]:
         },
         "ratio_to_reference": {str(c): ratio(r, REFERENCE, ALBUMEN) for c, r in rounds.items()},
         "ratio_to_reduced": {str(c): ratio(r, REDUCED, ALBUMEN) for c, r in rounds.items()},
-        "stage_ms_per_photo": {str(c): s.milliseconds for c, s in stages.items()},
-        "floor_ms_per_photo": {str(c): s.floor for c, s in stages.items()},
+        "stage_ms_per_photo": {str(c): Stages.usual(s).milliseconds for c, s in stages.items()},
+        "floor_ms_per_photo": {str(c): median(m.floor for m in s) for c, s in stages.items()},
+        "overhead": {str(c): overhead(r, stages[c], cores=c) for c, r in rounds.items()},
     }
     if rounds:
         facts["scaling"] = {name: scaling(rounds, name) for name in CONTENDERS}

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pyarrow as pa
@@ -20,15 +21,15 @@ from models.engine import choose_engine
 from models.facenet_weights import FACENET_CASIA
 from models.mtcnn import Mtcnn, MtcnnNetworks
 from transforms.align import sharpness, thumbnail, warp
-from transforms.decode import prepare_pillow, read_photo
-from transforms.detect import DECODED_SIDE
+from transforms.decode import prepare_pillow, read_info, read_photo
+from transforms.detect import DECODED_SIDE, search_cost, searched_together
 from transforms.known_content import content_id
 from transforms.records import FaceRow
 from transforms.storage import write_bytes
 from transforms.tables import faces_table
 
 _NETWORKS = "networks of detect"
-_GROUP = 8
+_MAX_PIXELS = 10**9
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ class Stages:
     """Milliseconds a photo by stage; of detection also the part that its networks take."""
 
     milliseconds: dict[str, float]
+
+    @classmethod
+    def usual(cls, turns: Sequence[Stages]) -> Stages:
+        """The median of several measurements, stage by stage."""
+        return cls(
+            {name: median(turn.milliseconds[name] for turn in turns) for name in turns[0].milliseconds}
+        )
 
     @property
     def floor(self) -> float:
@@ -91,8 +99,7 @@ class StageClock:
         crops: list[np.ndarray] = []
         rows: list[FaceRow] = []
         clock("list", lambda: [os.stat(path) for path in paths])
-        for begin in range(0, len(paths), _GROUP):
-            group = paths[begin : begin + _GROUP]
+        for group in searched_together(paths, self._cost):
             files = clock("read", lambda g: [_read(path) for path in g], group)
             photos = clock("decode", lambda f: [_decode(path, data) for path, data, _ in f], files)
             found = clock("detect", self._detector.detect, photos)
@@ -106,6 +113,10 @@ class StageClock:
             clock("write", _write, folder, rows, vectors)
         spent[_NETWORKS] = self._networks.seconds
         return {"faces": len(rows), "milliseconds": {s: t / len(paths) * 1000 for s, t in spent.items()}}
+
+    def _cost(self, path: str) -> tuple[int, int]:
+        info = read_info(Path(path).read_bytes(), name=os.fsencode(path), max_pixels=_MAX_PIXELS)
+        return search_cost(info, self._detector.settings.working_side)
 
     def _align(
         self, pixels: np.ndarray, faces: Detections, photo_id: str
@@ -127,7 +138,7 @@ def _read(path: str) -> tuple[str, bytes, str]:
 
 
 def _decode(path: str, data: bytes) -> np.ndarray:
-    return read_photo(data, name=os.fsencode(path), max_pixels=10**9, long_side=DECODED_SIDE).pixels
+    return read_photo(data, name=os.fsencode(path), max_pixels=_MAX_PIXELS, long_side=DECODED_SIDE).pixels
 
 
 def _write(folder: str, rows: Sequence[FaceRow], vectors: np.ndarray) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TypeVar
 
 import apache_beam as beam
 import numpy as np
@@ -36,6 +37,8 @@ from transforms.library import Library, LibraryError
 from transforms.manifest import Chunk, read_chunk
 from transforms.records import ERROR, NO_FACE, OK, SKIPPED, FaceRow, FaceSlice, FileEntry, PhotoRow
 from transforms.tombstones import FORGOTTEN, Tombstones
+
+T = TypeVar("T")
 
 # Photos are searched some at a time: so many decoded bytes, and so many pixels at the working size
 # (some 60 MB while their pyramids are searched). While one group is searched the next is decoded.
@@ -68,6 +71,32 @@ class _Decoded:
     row: PhotoRow
     data: bytes = b""
     photo: Photo | None = None
+
+
+def search_cost(info: PhotoInfo, working_side: int) -> tuple[int, int]:
+    """What a photo takes: bytes while it is decoded, pixels while it is searched at the working size."""
+    full, longer = info.width * info.height, max(info.width, info.height)
+    # JPEG is decoded at less than twice the wanted side; the others in full before they are reduced.
+    reducible = info.format in ("JPEG", "MPO")
+    decoded = full * min(1.0, 2 * max(DECODED_SIDE, working_side) / longer) ** 2 if reducible else full
+    return int(3 * decoded), int(full * min(1.0, working_side / longer) ** 2)
+
+
+def searched_together(files: Iterable[T], cost: Callable[[T], tuple[int, int]]) -> Iterator[list[T]]:
+    """Files in groups that are searched at a time: one photo, or several whose costs (`search_cost`) are
+    within the limits together."""
+    group: list[T] = []
+    held = pixels = 0
+    for one in files:
+        size, searched = cost(one)
+        full = held + size > _GROUP_BYTES or pixels + searched > _GROUP_PIXELS
+        if group and (full or len(group) >= _GROUP_PHOTOS):
+            yield group
+            group, held, pixels = [], 0, 0
+        group.append(one)
+        held, pixels = held + size, pixels + searched
+    if group:
+        yield group
 
 
 class ChunkDetector:
@@ -123,7 +152,8 @@ class ChunkDetector:
         threads = ThreadPoolExecutor(self._config.decode_threads, thread_name_prefix="decode")
         try:
             ahead: list[Future[_Decoded]] = []
-            for group in self._groups(self._opened(entries, threads)):
+            opened = self._opened(entries, threads)
+            for group in searched_together(opened, self._cost):
                 begun = [threads.submit(self._decode, one) for one in group]
                 if ahead:
                     yield [future.result() for future in ahead]
@@ -146,30 +176,8 @@ class ChunkDetector:
             waiting.append((entry.size, threads.submit(self._open, entry)))
         yield from (future.result() for _, future in waiting)
 
-    def _groups(self, files: Iterator[_Opened]) -> Iterator[list[_Opened]]:
-        """Files that are searched together: a group holds one photo, or several within the limits."""
-        group: list[_Opened] = []
-        held = pixels = 0
-        for one in files:
-            size, searched = self._cost(one.info)
-            full = held + size > _GROUP_BYTES or pixels + searched > _GROUP_PIXELS
-            if group and (full or len(group) >= _GROUP_PHOTOS):
-                yield group
-                group, held, pixels = [], 0, 0
-            group.append(one)
-            held, pixels = held + size, pixels + searched
-        if group:
-            yield group
-
-    def _cost(self, info: PhotoInfo | None) -> tuple[int, int]:
-        """What a photo takes: bytes while it is decoded, pixels while it is searched."""
-        if info is None:
-            return 0, 0
-        full, longer = info.width * info.height, max(info.width, info.height)
-        # JPEG is decoded at less than twice the wanted side; the others in full before they are reduced.
-        reducible = info.format in ("JPEG", "MPO")
-        decoded = full * min(1.0, 2 * self._decoded_side / longer) ** 2 if reducible else full
-        return int(3 * decoded), int(full * min(1.0, self._config.detector.working_side / longer) ** 2)
+    def _cost(self, one: _Opened) -> tuple[int, int]:
+        return search_cost(one.info, self._config.detector.working_side) if one.info else (0, 0)
 
     @property
     def _decoded_side(self) -> int:

@@ -5,18 +5,19 @@ Five methods; all but k-means have one threshold on similarity that grows with t
 default          communities of the neighbour graph by the map equation (Rosvall & Bergstrom 2008), then
                  pieces of one person put together by their means (`merging`)
 agglomerative    average linkage (the paper's section 5.4 clusters agglomeratively)
-hdbscan          density-based, without a fixed level (Campello et al. 2013)
+hdbscan          density-based, of no fixed level (Campello et al. 2013; Malzer & Baum 2020)
 chinese-whispers label propagation on the neighbour graph (Biemann 2006; Raghavan et al. 2007)
 kmeans           the paper's other example; the number of people must be known
 
 Connected components of the graph of all pairs above the threshold can be clustered one by one without
 changing what average linkage finds, since two groups whose mean similarity reaches the threshold hold
-a pair that does. That is how the two exact methods reach beyond small libraries.
+a pair that does. That is how the two exact methods reach beyond small libraries; a component that is
+itself too large for a table of its distances goes along its edges.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -25,7 +26,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from transforms.merging import group_graph
-from transforms.neighbours import NeighbourGraph
+from transforms.neighbours import NeighbourGraph, graph_within
 
 DEFAULT, AGGLOMERATIVE, HDBSCAN = "default", "agglomerative", "hdbscan"
 CHINESE_WHISPERS, KMEANS = "chinese-whispers", "kmeans"
@@ -40,7 +41,7 @@ _FINER, _COARSER = 0.03, -0.03
 REACH = 0.06
 # Putting together makes larger groups, whose means are surer.
 _ROUNDS = 2
-# A larger component's distances take gigabytes, several times over: the graph method takes it.
+# A larger component's distances would take gigabytes, several times over.
 _EXACT_LIMIT = 10_000
 # Larger libraries are given to k-means in batches.
 _KMEANS_LIMIT = 20_000
@@ -96,8 +97,7 @@ def group_strong(
         labels = int(found.max(initial=-1)) + 1 + np.arange(len(faces.vectors))
         labels[faces.clear] = found
     elif method in (AGGLOMERATIVE, HDBSCAN):
-        exact = _average_linkage if method == AGGLOMERATIVE else _hdbscan
-        labels, ran = _by_component(faces, graph, exact, threshold=threshold, seed=seed)
+        labels, ran = _by_component(faces, graph, method, threshold=threshold)
     else:
         raise ValueError(f"unknown method {method!r}: choose one of {', '.join(METHODS)}")
     return Grouped(renumbered(labels), ran)
@@ -198,25 +198,34 @@ def _members(labels: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _by_component(
-    faces: StrongFaces, graph: NeighbourGraph, exact: Callable, *, threshold: float, seed: int
+    faces: StrongFaces, graph: NeighbourGraph, method: str, *, threshold: float
 ) -> tuple[np.ndarray, str]:
+    """Each connected component by itself: from all its distances, or a larger one along its edges."""
+    from transforms.average_linkage import linked_groups, linked_groups_along  # on use: compiles
+    from transforms.density import dense_groups, dense_groups_along
+
     labels = np.arange(graph.faces, dtype=np.int64)
-    next_label, exactly, too_large = graph.faces, 0, 0
+    next_label, exactly, along = graph.faces, 0, 0
     for members in _members(components(graph)):
-        if len(members) > _EXACT_LIMIT:
-            inside = np.zeros(graph.faces, bool)
-            inside[members] = True
-            part = graph.filter(inside[graph.left])
-            found = map_equation_groups(part, threshold=threshold, seed=seed)[members]
-            too_large += 1
-        else:
-            found = exact(_distances(faces.vectors[members], faces.bias[members]), threshold)
+        if len(members) <= _EXACT_LIMIT:
+            distances = _distances(faces.vectors[members], faces.bias[members])
+            found = (linked_groups if method == AGGLOMERATIVE else dense_groups)(distances, threshold)
             exactly += 1
+        else:
+            part = graph_within(graph, members)
+            if method == AGGLOMERATIVE:
+                found = linked_groups_along(
+                    part, threshold, vectors=faces.vectors[members], bias=faces.bias[members]
+                )
+            else:
+                found = dense_groups_along(part, threshold)
+            along += 1
         labels[members] = next_label + found
         next_label += int(found.max()) + 1
-    ran = f"{exact.__name__.strip('_').replace('_', ' ')}, {exactly:,} connected components exactly"
-    if too_large:
-        ran += f"; {too_large:,} of more than {_EXACT_LIMIT:,} faces by the map equation instead"
+    name = "average linkage" if method == AGGLOMERATIVE else HDBSCAN
+    ran = f"{name}, {exactly:,} connected components from all distances"
+    if along:
+        ran += f", {along:,} of more than {_EXACT_LIMIT:,} faces along the neighbour graph"
     return labels, ran
 
 
@@ -227,37 +236,6 @@ def _distances(vectors: np.ndarray, bias: np.ndarray) -> np.ndarray:
     distances = np.maximum(1 - (similarity + similarity.T) / 2, 0)
     np.fill_diagonal(distances, 0)
     return distances
-
-
-def _average_linkage(distances: np.ndarray, threshold: float) -> np.ndarray:
-    from scipy.cluster.hierarchy import fcluster, linkage
-    from scipy.spatial.distance import squareform
-
-    tree = linkage(squareform(distances, checks=False), method="average")
-    return fcluster(tree, t=1 - threshold, criterion="distance").astype(np.int64) - 1
-
-
-def _hdbscan(distances: np.ndarray, _threshold: float) -> np.ndarray:
-    """The clusters with the most excess of mass; noise is alone.
-
-    The component as a whole is one of the candidates, born at similarity 0, where strangers are on
-    average. To hdbscan it would be the root, which is either never chosen or born at infinity and
-    nearly always chosen; so two stand-ins, unlike every face, take that place.
-    """
-    from hdbscan import HDBSCAN as Hdbscan
-
-    count = len(distances)
-    if count < 3:
-        return np.zeros(count, np.int64)
-    table = np.ones((count + 2, count + 2))
-    table[:count, :count] = distances
-    table[count:, count:] = 0.01
-    np.fill_diagonal(table, 0)
-    found = Hdbscan(min_cluster_size=2, min_samples=1, metric="precomputed", core_dist_n_jobs=1).fit(table)
-    labels = found.labels_[:count].astype(np.int64)
-    noise = np.flatnonzero(labels < 0)
-    labels[noise] = labels.max(initial=-1) + 1 + np.arange(len(noise))
-    return labels
 
 
 def _kmeans_groups(vectors: np.ndarray, people: int | None, *, seed: int) -> tuple[np.ndarray, str]:

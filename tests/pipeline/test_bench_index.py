@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.bench_index import Turn, bench, photos_of, ratio
+from pipeline.bench_index import Turn, bench, overhead, photos_of, ratio
 from pipeline.bench_quality import missed_against
 from pipeline.contenders import ALBUMEN, CONTENDERS, REDUCED, REFERENCE
 from pipeline.evaluate_detection import Detected
 from pipeline.options import UsageError
+from pipeline.stages import Stages
 from tests.people_archive import write_archive
 from transforms.detection_scores import PhotoFinds, Truth
 
@@ -59,6 +60,24 @@ def test_ratios_are_taken_turn_by_turn() -> None:
         return {"slow": Turn("slow", 1, 1, slow, 0), "fast": Turn("fast", 1, 1, fast, 0)}
 
     assert ratio([turn(2, 1), turn(40, 10), turn(90, 10)], "slow", "fast") == 4
+
+
+def test_what_lies_above_the_floor_is_told_turn_by_turn() -> None:
+    """A machine that is twice as slow in one turn is so for the stages of that turn too."""
+
+    def turn(milliseconds: float) -> dict[str, Turn]:
+        return {ALBUMEN: Turn(ALBUMEN, 1000, 0, milliseconds, 0)}
+
+    def stages(decode: float) -> Stages:
+        return Stages({"decode": decode, "networks of detect": 5.0, "embed": 5.0, "align": 1.0})
+
+    turns, measured = [turn(22), turn(44), turn(30)], [stages(10), stages(30), stages(10)]
+    assert overhead(turns, measured, cores=1) == pytest.approx(0.1)
+    # On two cores, a photo takes each core twice as long as the rate of both says.
+    assert overhead([turn(22)], [stages(30)], cores=2) == pytest.approx(0.1)
+    assert Stages.usual(measured).milliseconds == {
+        "decode": 10, "networks of detect": 5, "embed": 5, "align": 1,
+    }  # fmt: skip
 
 
 def test_what_one_detector_misses_of_another_is_told_by_height() -> None:

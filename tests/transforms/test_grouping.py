@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 
+from tests.drawn_people import identities
 from transforms import grouping
 from transforms.grouping import (
     AGGLOMERATIVE,
@@ -21,15 +22,6 @@ from transforms.grouping import (
     renumbered,
 )
 from transforms.neighbours import neighbour_graph
-
-
-def identities(people: int, each: int, *, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Shuffled unit vectors of people far from one another: (float32[n, 32], int[n] who)."""
-    random = np.random.default_rng(seed)
-    who = random.permutation(np.repeat(np.arange(people), each))
-    centres = random.normal(size=(people, 32))
-    vectors = centres[who] + noise * random.normal(size=(len(who), 32))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), who
 
 
 def grouped(
@@ -115,15 +107,17 @@ def test_average_linkage_by_components_is_average_linkage_of_all(
     np.testing.assert_array_equal(found, renumbered(everything))
 
 
-def test_a_component_too_large_for_exact_linkage_is_grouped_by_the_graph(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("method", [AGGLOMERATIVE, HDBSCAN])
+def test_a_component_too_large_for_all_its_distances_is_grouped_along_the_graph(
+    method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vectors, who = identities(6, 10, noise=0.2)
+    vectors, _ = identities(12, 10, noise=0.8)
+    exact = strong(vectors, threshold=0.4, method=method, seed=1)
+    assert 1 < len(set(exact.labels.tolist())) < len(vectors) and "along" not in exact.ran
     monkeypatch.setattr(grouping, "_EXACT_LIMIT", 3)
-    for method in (AGGLOMERATIVE, HDBSCAN):
-        found = strong(vectors, threshold=0.7, method=method, seed=1)
-        np.testing.assert_array_equal(found.labels, renumbered(who))
-        assert "6 of more than 3 faces by the map equation" in found.ran
+    found = strong(vectors, threshold=0.4, method=method, seed=1)
+    np.testing.assert_array_equal(found.labels, exact.labels)
+    assert "of more than 3 faces along the neighbour graph" in found.ran
 
 
 def test_communities_need_more_than_one_edge_between_them() -> None:
