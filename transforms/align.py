@@ -8,6 +8,7 @@ import math
 import numpy as np
 from PIL import Image
 
+from models.jit import compiled
 from transforms.warping import affine
 
 THUMB_SIZE = 112
@@ -72,7 +73,24 @@ def sharpness(crop: np.ndarray) -> float:
     over the middle half, by its standard deviation so that contrast does not count. About 0.1 for
     a blurred face, 0.5 and more for a sharp one."""
     quarter = crop.shape[0] // 4
-    grey = crop[quarter:-quarter, quarter:-quarter].astype(np.float32).mean(axis=2)
-    middle = grey[1:-1, 1:-1]
-    laplacian = 4 * middle - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
-    return float(np.abs(laplacian).mean() / max(float(grey.std()), 1.0))
+    return float(_detail(crop[quarter:-quarter, quarter:-quarter]))
+
+
+@compiled
+def _detail(crop):
+    height, width = crop.shape[0], crop.shape[1]
+    grey = np.empty((height, width), np.float32)
+    total = squares = detail = 0.0
+    for y in range(height):
+        for x in range(width):
+            value = (np.float32(crop[y, x, 0]) + np.float32(crop[y, x, 1]) + np.float32(crop[y, x, 2])) / 3
+            grey[y, x] = value
+            total += value
+            squares += value * value
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            around = grey[y - 1, x] + grey[y + 1, x] + grey[y, x - 1] + grey[y, x + 1]
+            detail += abs(4 * grey[y, x] - around)
+    mean = total / (height * width)
+    spread = math.sqrt(max(squares / (height * width) - mean * mean, 0.0))
+    return detail / ((height - 2) * (width - 2)) / max(spread, 1.0)

@@ -12,23 +12,23 @@ def affine(photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     `matrix`, float64[2, 3], times (x, y, 1), both counted from corners of pixels. Outside of the photo
     its edge repeats."""
     out = np.empty((size, size, 3), np.uint8)
-    _affine(
-        photo.astype(np.float32).reshape(-1), photo.shape[1], np.ascontiguousarray(matrix, np.float64), out
-    )
+    _affine(photo, np.ascontiguousarray(matrix, np.float64), out)
     return out
 
 
 @compiled
-def _affine(values, width, matrix, out):
-    # A row of the result at a time, tap by tap: loops without branches, which become vector code.
-    height, size = len(values) // (3 * width), out.shape[1]
-    columns, rows = np.empty((4, size), np.uint32), np.empty((4, size), np.uint32)
+def _affine(photo, matrix, out):
+    # A row of the result at a time, tap by tap: loops without branches, which become vector code. Only
+    # fetching pixels from where they lie does not, so their three bytes are packed into one number.
+    height, width, size = photo.shape[0], photo.shape[1], out.shape[1]
+    pixels = _packed(photo)
+    columns, rows = np.empty((4, size), np.int32), np.empty((4, size), np.int32)
     across, down = np.empty((4, size), np.float32), np.empty((4, size), np.float32)
     left, top = np.empty(size, np.int32), np.empty(size, np.int32)
-    place, weight = np.empty(size, np.uint32), np.empty(size, np.float32)
+    place, pixel = np.empty(size, np.uint32), np.empty(size, np.uint32)
     red, green, blue = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
-    half, first, second = np.float32(0.5), np.uint32(1), np.uint32(2)
-    one, two = np.float32(1), np.float32(2)
+    half, one, two = np.float32(0.5), np.float32(1), np.float32(2)
+    byte, second, third = np.uint32(255), np.uint32(8), np.uint32(16)
     for i in range(out.shape[0]):
         for j in range(size):
             x = np.float32(matrix[0, 0] * (j + 0.5) + matrix[0, 1] * (i + 0.5) + matrix[0, 2] - 0.5)
@@ -41,21 +41,36 @@ def _affine(values, width, matrix, out):
             across[3, j], down[3, j] = -u * u + u * u * u, -v * v + v * v * v
         for k in range(4):
             for j in range(size):
-                columns[k, j] = 3 * min(max(left[j] + (k - 1), 0), width - 1)
-                rows[k, j] = 3 * width * min(max(top[j] + (k - 1), 0), height - 1)
+                columns[k, j] = min(max(left[j] + (k - 1), 0), width - 1)
+                rows[k, j] = width * min(max(top[j] + (k - 1), 0), height - 1)
         red[:], green[:], blue[:] = half, half, half
         for m in range(4):
             for k in range(4):
                 for j in range(size):
-                    place[j] = rows[m, j] + columns[k, j]
-                    weight[j] = down[m, j] * across[k, j]
+                    place[j] = np.uint32(rows[m, j] + columns[k, j])
                 for j in range(size):
-                    red[j] += weight[j] * values[place[j]]
+                    pixel[j] = pixels[place[j]]
                 for j in range(size):
-                    green[j] += weight[j] * values[place[j] + first]
-                for j in range(size):
-                    blue[j] += weight[j] * values[place[j] + second]
+                    weight = down[m, j] * across[k, j]
+                    red[j] += weight * np.float32(np.int32(pixel[j] & byte))
+                    green[j] += weight * np.float32(np.int32((pixel[j] >> second) & byte))
+                    blue[j] += weight * np.float32(np.int32(pixel[j] >> third))
         for j in range(size):
             out[i, j, 0] = np.uint8(min(max(red[j], np.float32(0)), np.float32(255)))
             out[i, j, 1] = np.uint8(min(max(green[j], np.float32(0)), np.float32(255)))
             out[i, j, 2] = np.uint8(min(max(blue[j], np.float32(0)), np.float32(255)))
+
+
+@compiled
+def _packed(photo):
+    """uint32[h * w]: red, green and blue from the lowest byte up."""
+    height, width = photo.shape[0], photo.shape[1]
+    pixels = np.empty(height * width, np.uint32)
+    for y in range(height):
+        for x in range(width):
+            green, blue = (
+                np.uint32(photo[y, x, 1]) << np.uint32(8),
+                np.uint32(photo[y, x, 2]) << np.uint32(16),
+            )
+            pixels[y * width + x] = np.uint32(photo[y, x, 0]) | green | blue
+    return pixels
