@@ -83,7 +83,7 @@ def _detail(crop):
     total = squares = detail = 0.0
     for y in range(height):
         for x in range(width):
-            value = (np.float32(crop[y, x, 0]) + np.float32(crop[y, x, 1]) + np.float32(crop[y, x, 2])) / 3
+            value = (float(crop[y, x, 0]) + float(crop[y, x, 1]) + float(crop[y, x, 2])) / 3
             grey[y, x] = value
             total += value
             squares += value * value
