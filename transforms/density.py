@@ -71,7 +71,7 @@ def _fitted(distances, count: int, threshold: float) -> np.ndarray:
         return np.zeros(count, np.int64)
     fitted = HDBSCAN(
         min_cluster_size=2, min_samples=1, metric="precomputed", core_dist_n_jobs=1,
-        cluster_selection_epsilon=max(1 - threshold - _TOO_NEAR, 0.0),
+        cluster_selection_epsilon=float(max(1 - threshold - _TOO_NEAR, 0.0)),
     ).fit(distances)  # fmt: skip
     labels = fitted.labels_[:count].astype(np.int64)
     noise = np.flatnonzero(labels < 0)
