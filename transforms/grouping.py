@@ -81,23 +81,26 @@ def group_strong(
     default method ends with the communities at the threshold.
     Raises ValueError for an unknown method, or k-means without `people`.
     """
-    graph = faces.graph.filter(faces.graph.similarity >= threshold)
-    ran = ""
-    if method == DEFAULT:
-        if merge:
-            labels = _default_groups(faces, threshold=threshold, seed=seed)
-        else:
-            labels = map_equation_groups(graph, threshold=threshold, seed=seed)
-        ran = f"map equation on the graph of {len(graph.left):,} edges" + ", merged by means" * merge
+
+    def deciding() -> NeighbourGraph:
+        return faces.graph.filter(faces.graph.similarity >= threshold)
+
+    edges = f"{np.count_nonzero(faces.graph.similarity >= threshold):,} edges"
+    if method == DEFAULT and merge:
+        labels = _default_groups(faces, threshold=threshold, seed=seed)
+        ran = f"map equation on the graph of {edges}, merged by means"
+    elif method == DEFAULT:
+        labels = map_equation_groups(deciding(), threshold=threshold, seed=seed)
+        ran = f"map equation on the graph of {edges}"
     elif method == CHINESE_WHISPERS:
-        labels = whispered_groups(graph, threshold=threshold, seed=seed)
-        ran = f"label propagation on the graph of {len(graph.left):,} edges"
+        labels = whispered_groups(deciding(), threshold=threshold, seed=seed)
+        ran = f"label propagation on the graph of {edges}"
     elif method == KMEANS:
         found, ran = _kmeans_groups(faces.vectors[faces.clear], people, seed=seed)
         labels = int(found.max(initial=-1)) + 1 + np.arange(len(faces.vectors))
         labels[faces.clear] = found
     elif method in (AGGLOMERATIVE, HDBSCAN):
-        labels, ran = _by_component(faces, graph, method, threshold=threshold)
+        labels, ran = _by_component(faces, deciding(), method, threshold=threshold)
     else:
         raise ValueError(f"unknown method {method!r}: choose one of {', '.join(METHODS)}")
     return Grouped(renumbered(labels), ran)
@@ -113,8 +116,10 @@ def renumbered(labels: np.ndarray) -> np.ndarray:
 
 def _default_groups(faces: StrongFaces, *, threshold: float, seed: int) -> np.ndarray:
     labels = fine_groups(faces.graph, threshold=threshold, seed=seed)
-    near = replace(faces, graph=faces.graph.filter(faces.graph.similarity >= threshold - REACH))
-    return merged_groups(near, labels, threshold=threshold, seed=seed)
+    near = faces.graph.similarity >= threshold - REACH
+    # Hardly ever is there anything to leave out; a copy of so many edges is worth avoiding.
+    part = faces if near.all() else replace(faces, graph=faces.graph.filter(near))
+    return merged_groups(part, labels, threshold=threshold, seed=seed)
 
 
 def fine_groups(graph: NeighbourGraph, *, threshold: float, seed: int) -> np.ndarray:
