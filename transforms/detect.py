@@ -19,7 +19,7 @@ from models.embedder import EmbedderSpec
 from models.engine import CPU, Engine
 from models.weights import WeightsError
 from transforms import progress_pipe, storage
-from transforms.align import sharpness, thumbnail, warp
+from transforms.align import sharpness, side_for_crops, thumbnail, warp
 from transforms.archive import ArchiveError, read_file
 from transforms.decode import (
     NotAPhoto,
@@ -49,8 +49,6 @@ _SLICE_CROPS = 256
 # Photos are decoded with at least so many pixels on the longer side, so that most small faces have
 # enough for their crops: for a camera's photo that costs less than decoding it twice.
 DECODED_SIDE = 2700
-# A photo is decoded a second time, larger, where a face has too few pixels; never beyond this.
-_CROP_PIXELS = 64_000_000
 # Disk images and the like under names that say nothing: read whole, they would fill the memory.
 _FILE_BYTES = 1_000_000_000
 
@@ -295,17 +293,16 @@ class ChunkDetector:
         return one.row, faces
 
     def _pixels_for_crops(self, one: _Decoded, boxes: np.ndarray) -> np.ndarray:
-        """The photo with enough pixels for the smallest face's crop, decoded again if need be."""
+        """The photo with enough pixels for the smallest face's crop, decoded again if need be.
+
+        What comes back is bounded by `align.CROP_PIXELS`. Only JPEG is decoded within that bound: the other
+        formats can't be decoded but in full, and are reduced then.
+        """
         photo = one.photo
         assert photo is not None
-        scale = photo.pixels.shape[1] / photo.info.width
-        smallest = float(np.min(np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])))
-        wanted = min(1.0, self._spec.size / max(smallest, 1.0))
-        fits = (_CROP_PIXELS / (photo.info.width * photo.info.height)) ** 0.5
-        wanted = min(wanted, fits)
-        if wanted <= scale * 1.01:
+        side = side_for_crops(photo.info.width, photo.info.height, boxes, size=self._spec.size)
+        if side <= max(photo.pixels.shape[:2]) * 1.01:
             return photo.pixels
-        side = int(max(photo.info.width, photo.info.height) * wanted)
         try:
             larger = self._read_photo(one.row, one.data, side)
         except (NotAPhoto, UnreadablePhoto):

@@ -1,10 +1,70 @@
 from __future__ import annotations
 
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.decode import PhotoInfo
-from transforms.detect import _GROUP_BYTES, _GROUP_PHOTOS, _GROUP_PIXELS, search_cost, searched_together
+from models.detector import Detections, MtcnnSettings
+from models.embedder import embedder_spec
+from tests.photo_files import picture
+from transforms import align, detect
+from transforms.archive import RootGuard
+from transforms.decode import Photo, PhotoInfo, read_photo
+from transforms.detect import (
+    _GROUP_BYTES,
+    _GROUP_PHOTOS,
+    _GROUP_PIXELS,
+    ChunkDetector,
+    search_cost,
+    searched_together,
+)
+from transforms.index_config import IndexConfig
+from transforms.known_content import KnownContent
+from transforms.manifest import Chunk
+from transforms.records import FaceSlice, FileEntry
+
+
+class Finder:
+    """Finds what it is told to find in each photo, given the pixels."""
+
+    def __init__(self, find: Callable[[np.ndarray], Detections]) -> None:
+        self._find = find
+
+    def detect(self, photos: Sequence[np.ndarray]) -> list[Detections]:
+        return [self._find(photo) for photo in photos]
+
+
+def small_face(photo: np.ndarray) -> Detections:
+    """A face of a twentieth of the photo's width, in its middle."""
+    height, width = photo.shape[:2]
+    box = np.array([width / 2, height / 2, width * 0.55, height / 2 + width * 0.05], np.float32)
+    points = box[:2] + np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.3, 0.8], [0.7, 0.8]]) * width * 0.05
+    return Detections(box[None], np.ones(1, np.float32), points[None].astype(np.float32))
+
+
+def write(folder: Path, name: str, *, width: int = 200, height: int = 150) -> FileEntry:
+    buffer = io.BytesIO()
+    picture(width, height).save(buffer, "PNG" if name.endswith("png") else "JPEG")
+    (folder / name).write_bytes(buffer.getvalue())
+    return FileEntry("root", name.encode(), len(buffer.getvalue()), 0)
+
+
+def search(
+    folder: Path, entries: Sequence[FileEntry], find: Callable[[np.ndarray], Detections] = small_face,
+    *, working_side: int = 1280,
+) -> list[FaceSlice]:  # fmt: skip
+    config = IndexConfig(
+        library="", run="", root="root", location=str(folder), guard=RootGuard.of(str(folder)),
+        embedder="facenet-casia", detector=MtcnnSettings(working_side=working_side),
+    )  # fmt: skip
+    nothing = KnownContent(np.zeros(0, "S32"), np.zeros(0, bool))
+    chunks = ChunkDetector(config, Finder(find), embedder_spec("facenet-casia"), nothing)
+    return list(chunks.slices(Chunk("", "", 0, 0, len(entries)), entries))
 
 
 @given(st.lists(st.tuples(st.integers(0, 2 * _GROUP_BYTES), st.integers(0, 2 * _GROUP_PIXELS)), max_size=100))
@@ -29,3 +89,24 @@ def test_a_jpeg_costs_what_is_decoded_of_it_and_others_all_they_hold() -> None:
     assert search_cost(jpeg, 1280)[0] < search_cost(png, 1280)[0] / 4
     assert search_cost(jpeg, 1280)[1] == search_cost(png, 1280)[1] == 1280 * 960
     assert search_cost(small, 1280) == (3 * 640 * 480, 640 * 480)
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
+@pytest.mark.parametrize(("limit", "shape"), [(1_000 * 750, (750, 1_000)), (700_000, (375, 500))])
+def test_a_photo_is_decoded_larger_for_a_small_face_but_never_beyond_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, limit: int, shape: tuple[int, int]
+) -> None:
+    decoded: list[tuple[int, ...]] = []
+
+    def watched(data: bytes, **options: object) -> Photo:
+        photo = read_photo(data, **options)
+        decoded.append(photo.pixels.shape[:2])
+        return photo
+
+    monkeypatch.setattr(detect, "read_photo", watched)
+    monkeypatch.setattr(detect, "DECODED_SIDE", 200)
+    monkeypatch.setattr(align, "CROP_PIXELS", limit)
+    entry = write(tmp_path, name, width=1_000, height=750)
+    (found,) = search(tmp_path, [entry], working_side=200)
+    assert len(found.faces) == 1
+    assert decoded[1:] == [shape]
