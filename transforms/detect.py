@@ -238,22 +238,32 @@ class ChunkDetector:
     def _detect(self, group: Sequence[_Decoded]) -> Iterator[tuple[PhotoRow, list]]:
         with_photo = [p for p in group if p.photo is not None]
         yield from ((p.row, []) for p in group if p.photo is None)
+        found: Sequence[Detections | None]
         try:
             found = self._detector.detect([p.photo.pixels for p in with_photo if p.photo])
         except Exception:
             # One photo that the network can't take must not cost the others.
-            for one in with_photo:
-                yield self._finish_alone(one)
-            return
+            found = [None] * len(with_photo)
         for one, faces in zip(with_photo, found, strict=True):
-            yield self._finish(one, faces)
+            yield self._settle(one, faces)
 
-    def _finish_alone(self, one: _Decoded) -> tuple[PhotoRow, list]:
+    def _settle(self, one: _Decoded, found: Detections | None) -> tuple[PhotoRow, list]:
+        """The row and faces of a photo, searched by itself where that is still to do.
+
+        What goes wrong, be it for want of memory, is that photo's error. Raises ArchiveError and
+        LibraryError, which no other photo would survive either.
+        """
         assert one.photo is not None
+        step = "detection"
         try:
-            return self._finish(one, self._detector.detect([one.photo.pixels])[0])
+            if found is None:
+                found = self._detector.detect([one.photo.pixels])[0]
+            step = "cropping"
+            return self._finish(one, found)
+        except (ArchiveError, LibraryError):
+            raise
         except Exception as error:
-            reason = f"detection failed: {type(error).__name__}: {str(error)[:200]}"
+            reason = f"{step} failed: {type(error).__name__}: {str(error)[:200]}"
             return replace(one.row, status=ERROR, reason=reason), []
 
     def _finish(self, one: _Decoded, found: Detections) -> tuple[PhotoRow, list]:

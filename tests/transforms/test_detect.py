@@ -13,7 +13,7 @@ from models.detector import Detections, MtcnnSettings
 from models.embedder import embedder_spec
 from tests.photo_files import picture
 from transforms import align, detect
-from transforms.archive import RootGuard
+from transforms.archive import ArchiveError, RootGuard
 from transforms.decode import Photo, PhotoInfo, read_photo
 from transforms.detect import (
     _GROUP_BYTES,
@@ -25,8 +25,9 @@ from transforms.detect import (
 )
 from transforms.index_config import IndexConfig
 from transforms.known_content import KnownContent
+from transforms.library import LibraryError
 from transforms.manifest import Chunk
-from transforms.records import FaceSlice, FileEntry
+from transforms.records import ERROR, OK, FaceSlice, FileEntry
 
 
 class Finder:
@@ -110,3 +111,52 @@ def test_a_photo_is_decoded_larger_for_a_small_face_but_never_beyond_the_limit(
     (found,) = search(tmp_path, [entry], working_side=200)
     assert len(found.faces) == 1
     assert decoded[1:] == [shape]
+
+
+@pytest.mark.parametrize("step", ["warp", "thumbnail", "side_for_crops"])
+@pytest.mark.parametrize("failure", [ValueError("a box of no numbers"), MemoryError()])
+def test_a_photo_of_which_no_face_can_be_cut_is_that_photo_s_error_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, failure: Exception
+) -> None:
+    entries = [write(tmp_path, name) for name in ("a.jpg", "b.jpg", "c.jpg")]
+    real, calls = getattr(detect, step), []
+
+    def fail_for_the_second(*arguments: object, **options: object) -> object:
+        calls.append(step)
+        if len(calls) == 2:
+            raise failure
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(detect, step, fail_for_the_second)
+    (found,) = search(tmp_path, entries)
+    assert [row.status for row in found.photos] == [OK, ERROR, OK]
+    assert type(failure).__name__ in str(found.photos[1].reason)
+    ids = [row.photo_id for row in found.photos]
+    assert all(ids), "known by its content: left alone until it changes"
+    assert [face.photo_id for face in found.faces] == [ids[0], ids[2]]
+    assert len(found.crops) == len(found.thumbs) == 2, "nothing is left of a photo that failed halfway"
+
+
+def test_a_photo_that_the_network_can_not_take_costs_no_other(tmp_path: Path) -> None:
+    entries = [write(tmp_path, f"{width}.jpg", width=width) for width in (200, 210, 220)]
+
+    def refuse_one(photo: np.ndarray) -> Detections:
+        if photo.shape[1] == 210:
+            raise RuntimeError("no kernel for this shape")
+        return small_face(photo)
+
+    (found,) = search(tmp_path, entries, refuse_one)
+    assert [row.status for row in found.photos] == [OK, ERROR, OK]
+    assert found.photos[1].reason == "detection failed: RuntimeError: no kernel for this shape"
+
+
+@pytest.mark.parametrize("failure", [ArchiveError("the drive has gone"), LibraryError("damaged")])
+def test_what_no_photo_survives_is_no_photo_s_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(detect, "warp", fail)
+    with pytest.raises(type(failure), match=str(failure)):
+        search(tmp_path, [write(tmp_path, "a.jpg")])
