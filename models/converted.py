@@ -1,18 +1,21 @@
 """Networks in OpenVINO's format, converted from the torch modules once and kept in the user's cache.
 
-Converting needs torch, which takes seconds to load and hundreds of megabytes to hold. It happens in a
-process of its own, so that the processes that detect and embed all night never load it.
+Converting needs torch, which takes seconds to load and a gigabyte to work. It happens in a process of
+its own, so that the processes that detect and embed all night never load it; and in one at a time, for
+which the others that need it wait.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from models import facenet_weights
@@ -22,7 +25,7 @@ from models.weights import WeightsError
 
 # Changes whenever the conversion does.
 _VERSION = "1"
-_MODEL, _SUMS = "model.xml", "SHA256"
+_MODEL, _SUMS, _LOCK = "model.xml", "SHA256", ".lock"
 _PACKAGES = Path(__file__).resolve().parent.parent
 
 
@@ -47,21 +50,50 @@ def converted(name: str) -> Path:
 
 def convert(names: Sequence[str]) -> None:
     """Converts those networks that are not in the cache, or are damaged there. Raises WeightsError."""
-    missing = [name for name in names if not _whole(_folder(name))]
-    if not missing:
+    if not _missing(names):
         return
     cache = cache_folder()
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache, prefix=".converting-") as work:
-            _run_converter(missing, work)
-            for name in missing:
-                _install(Path(work, name), _folder(name))
+        with _alone(cache):
+            missing = _missing(names)
+            if not missing:
+                return  # done while this process waited
+            _convert(missing, cache)
     except OSError as error:
         raise WeightsError(
             f"{cache} can't be used for the converted networks ({error}): make it writable, or set "
             "ALBUMEN_CACHE to a folder that is"
         ) from error
+
+
+def _missing(names: Sequence[str]) -> list[str]:
+    return [name for name in names if not _whole(_folder(name))]
+
+
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Waits until no other process converts into `cache`; one that dies lets go of its lock.
+
+    Some network drives know no locks: there several convert at once, which costs memory and no more.
+    """
+    # Opened for reading: a cache that several users share may hold another's.
+    lock = os.open(cache / _LOCK, os.O_RDONLY | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(lock)
+
+
+def _convert(names: Sequence[str], cache: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".converting-") as work:
+        _run_converter(names, work)
+        for name in names:
+            _install(Path(work, name), _folder(name))
 
 
 def _run_converter(names: Sequence[str], work: str) -> None:
@@ -84,7 +116,7 @@ def _install(made: Path, folder: Path) -> None:
     (made / _SUMS).write_text(sums)
     if folder.exists():
         if _whole(folder):
-            return  # another process was faster
+            return  # another process was faster, on a drive without locks
         shutil.rmtree(folder)
     try:
         os.rename(made, folder)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ import numpy as np
 from models.embedder import ONNX_PREFIX, Embedder, load_embedder, unit
 from models.engine import AUTO, TORCH, choose_engine, default_device
 from pipeline.labelled import LabelledFaces, Workplace, spec_of
+from pipeline.options import cores
 from pipeline.progress import ProgressLine
 from transforms import storage
 from transforms.archive import read_file
@@ -57,7 +57,7 @@ class FaceVectors:
         chunks = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
         parts = []
         # A thread a core, each with one math thread: two cores for one small batch wait for each other.
-        threads = ThreadPoolExecutor(_cores(), initializer=_one_math_thread)
+        threads = ThreadPoolExecutor(cores(), initializer=_one_math_thread)
         try:
             with ProgressLine(count, quiet=self._work.quiet) as line:
                 for rows, part in zip(
@@ -133,13 +133,6 @@ class FaceVectors:
         box, points = self._faces.boxes[row], self._faces.landmarks[row]
         geometry, size = self.spec.geometry, self.spec.size
         return view_crop(photo, view, box=box, landmarks=points, geometry=geometry, size=size)
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        return os.cpu_count() or 1
 
 
 def _one_math_thread() -> None:

@@ -7,6 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import islice
@@ -262,7 +263,7 @@ def _work(
 
         supervisor = Supervisor(
             config, workers=workers, log_folder=logs, on_commit=on_commit, on_tick=on_tick,
-            give_up=lambda chunk, how: give_up(library, config, chunk, how),
+            give_up=lambda chunk, how, hung: give_up(library, config, chunk, how, hung=hung),
         )  # fmt: skip
         try:
             supervisor.run(chunks)
@@ -274,17 +275,19 @@ def _work(
     return done, sum(chunk.size for chunk in supervisor.late), supervisor.restarts
 
 
-def give_up(library: Library, config: IndexConfig, chunk: Chunk, how: str) -> None:
+def give_up(library: Library, config: IndexConfig, chunk: Chunk, how: str, *, hung: bool) -> None:
     """Records the one photo of `chunk`, which killed its process each time, as an error.
 
-    Its content is hashed, so that later runs know it and leave it alone until it changes.
+    Its content is hashed, so that later runs know it and leave it alone until it changes. Where a
+    process `hung` over it that may have been the read itself, which would hang here for ever: it stays
+    unread, and the next run tries it again.
     """
     rows = []
     for entry in read_chunk(config.manifests, chunk):
-        try:
-            photo_id = content_id(read_file(config.location, entry.path))
-        except OSError:
-            photo_id = None
+        photo_id = None
+        if not hung:
+            with suppress(OSError):
+                photo_id = content_id(read_file(config.location, entry.path))
         rows.append(PhotoRow(entry, ERROR, f"ended the process that read it ({how})", photo_id=photo_id))
     import numpy as np
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import psutil
 
 from models.detector import MtcnnSettings
 from models.engine import AUTO
+from pipeline.cgroups import container_limits
 from transforms.index_config import DEFAULT_MAX_PIXELS
 
 WORKER_BYTES = 1_000_000_000
@@ -44,20 +46,23 @@ class IndexOptions:
 
 
 def default_workers(device: str) -> int:
-    """As many processes as cores and free memory allow; one a GPU."""
+    """As many processes as cores and free memory allow, the machine's or the container's; one a GPU."""
     if device == "cuda":
         import torch
 
         return max(1, torch.cuda.device_count())
-    return max(1, min(cores(), psutil.virtual_memory().available // WORKER_BYTES))
+    free, allowed = psutil.virtual_memory().available, container_limits().memory
+    return max(1, min(cores(), (free if allowed is None else min(free, allowed)) // WORKER_BYTES))
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """How many cores this process may use; a container's part of a core counts as one."""
     try:
-        return len(os.sched_getaffinity(0))
+        available = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS
-        return os.cpu_count() or 1
+        available = os.cpu_count() or 1
+    allowed = container_limits().cores
+    return available if allowed is None else min(available, math.ceil(allowed))
 
 
 def parse_until(text: str, now: datetime) -> float:

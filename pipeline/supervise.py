@@ -154,8 +154,9 @@ class Supervisor:
 
     `on_commit` hears of every chunk that is done; `on_tick` is called every second or so with
     what is looked at but not committed yet, and may raise to end the run; `give_up`
-    is called with a chunk of one photo that killed its process again and again, and
-    how it died, and must leave that photo in a recorded state.
+    is called with a chunk of one photo that killed its process again and again, how it died, and
+    whether it ever hung there, and must leave that photo in a recorded state. Nobody watches over
+    this process: what hung a worker, a read from a dead drive perhaps, must not be done here.
     """
 
     def __init__(
@@ -166,7 +167,7 @@ class Supervisor:
         log_folder: str,
         on_commit: Callable[[Committed], None],
         on_tick: Callable[[InFlight], None],
-        give_up: Callable[[Chunk, str], None],
+        give_up: Callable[[Chunk, str, bool], None],
         stall_seconds: float = STALL_SECONDS,
         command: Sequence[str] = WORKER,
     ) -> None:
@@ -177,6 +178,7 @@ class Supervisor:
         self._workers: dict[int, _Worker] = {}
         self._selector = selectors.DefaultSelector()
         self._start_failures = 0
+        self._hung: set[str] = set()
         self.restarts = 0
         self.late: list[Chunk] = []
 
@@ -255,6 +257,8 @@ class Supervisor:
         for worker in list(self._workers.values()):
             if worker.working and time.monotonic() - worker.heard > self._stall_seconds:
                 self._dismiss(worker)
+                if worker.begun:
+                    self._hung.add(worker.begun)
                 self._bury(worker, f"no progress for {self._stall_seconds:.0f} s")
 
     def _dismiss(self, worker: _Worker) -> int:
@@ -285,7 +289,7 @@ class Supervisor:
             return
         crashed = replace(chunk, crashes=chunk.crashes + 1)
         if crashed.crashes >= _CRASHES_ALONE:
-            self._give_up(crashed, how)
+            self._give_up(crashed, how, chunk.name in self._hung)
             self._on_commit(Committed({ERROR: 1}))
         else:
             self._queue.appendleft(crashed)

@@ -11,8 +11,26 @@ from PIL import Image
 from models.jit import compiled
 from transforms.warping import affine
 
+# A photo is never decoded larger than this for the sake of a small face's crop.
+CROP_PIXELS = 64_000_000
 THUMB_SIZE = 112
 _THUMB_SHARE = 0.7  # the box's part of a thumbnail's side
+
+
+def side_for_crops(width: int, height: int, boxes: np.ndarray, *, size: int) -> int:
+    """The longer side to ask `decode.read_photo` for, so that a photo of `width` by `height` pixels has
+    enough of them for crops of `size` pixels of all `boxes`, float32[n, 4] in its pixels.
+
+    Never so long that the photo would come with more than `CROP_PIXELS`. It comes no smaller than asked
+    for, and JPEG reduced by powers of two alone: so the side is divided by the first that is enough.
+    """
+    longer = max(width, height)
+    smallest = float(np.min(np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])))
+    wanted = int(longer * min(1.0, size / max(smallest, 1.0)))
+    divisor = 1
+    while -(-width // divisor) * -(-height // divisor) > CROP_PIXELS:
+        divisor *= 2
+    return max(1, min(wanted, longer // divisor))
 
 
 def warp(photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:

@@ -129,7 +129,8 @@ def read_photo(
 
     With `long_side`, at least 1 pixel, the photo comes reduced by a whole number as far as its longer
     side stays at least that long: JPEG by 2, 4 or 8 while decoding, which saves most of the time,
-    others (and JPEG beyond 8) by averaging afterwards. Photos are never enlarged.
+    others (and JPEG beyond 8) by averaging afterwards: these are in memory in full first, whatever side
+    is asked for, and only `max_pixels` bounds them. Photos are never enlarged.
     `alone` says that no other thread of this process waits to decode at the same time: then JPEG goes
     through a decoder that is twice as fast as Pillow's, with the same pixels, but keeps the
     interpreter's lock.

@@ -19,7 +19,7 @@ from models.embedder import EmbedderSpec
 from models.engine import CPU, Engine
 from models.weights import WeightsError
 from transforms import progress_pipe, storage
-from transforms.align import sharpness, thumbnail, warp
+from transforms.align import sharpness, side_for_crops, thumbnail, warp
 from transforms.archive import ArchiveError, read_file
 from transforms.decode import (
     NotAPhoto,
@@ -49,8 +49,6 @@ _SLICE_CROPS = 256
 # Photos are decoded with at least so many pixels on the longer side, so that most small faces have
 # enough for their crops: for a camera's photo that costs less than decoding it twice.
 DECODED_SIDE = 2700
-# A photo is decoded a second time, larger, where a face has too few pixels; never beyond this.
-_CROP_PIXELS = 64_000_000
 # Disk images and the like under names that say nothing: read whole, they would fill the memory.
 _FILE_BYTES = 1_000_000_000
 
@@ -240,22 +238,32 @@ class ChunkDetector:
     def _detect(self, group: Sequence[_Decoded]) -> Iterator[tuple[PhotoRow, list]]:
         with_photo = [p for p in group if p.photo is not None]
         yield from ((p.row, []) for p in group if p.photo is None)
+        found: Sequence[Detections | None]
         try:
             found = self._detector.detect([p.photo.pixels for p in with_photo if p.photo])
         except Exception:
             # One photo that the network can't take must not cost the others.
-            for one in with_photo:
-                yield self._finish_alone(one)
-            return
+            found = [None] * len(with_photo)
         for one, faces in zip(with_photo, found, strict=True):
-            yield self._finish(one, faces)
+            yield self._settle(one, faces)
 
-    def _finish_alone(self, one: _Decoded) -> tuple[PhotoRow, list]:
+    def _settle(self, one: _Decoded, found: Detections | None) -> tuple[PhotoRow, list]:
+        """The row and faces of a photo, searched by itself where that is still to do.
+
+        What goes wrong, be it for want of memory, is that photo's error. Raises ArchiveError and
+        LibraryError, which no other photo would survive either.
+        """
         assert one.photo is not None
+        step = "detection"
         try:
-            return self._finish(one, self._detector.detect([one.photo.pixels])[0])
+            if found is None:
+                found = self._detector.detect([one.photo.pixels])[0]
+            step = "cropping"
+            return self._finish(one, found)
+        except (ArchiveError, LibraryError):
+            raise
         except Exception as error:
-            reason = f"detection failed: {type(error).__name__}: {str(error)[:200]}"
+            reason = f"{step} failed: {type(error).__name__}: {str(error)[:200]}"
             return replace(one.row, status=ERROR, reason=reason), []
 
     def _finish(self, one: _Decoded, found: Detections) -> tuple[PhotoRow, list]:
@@ -295,17 +303,16 @@ class ChunkDetector:
         return one.row, faces
 
     def _pixels_for_crops(self, one: _Decoded, boxes: np.ndarray) -> np.ndarray:
-        """The photo with enough pixels for the smallest face's crop, decoded again if need be."""
+        """The photo with enough pixels for the smallest face's crop, decoded again if need be.
+
+        What comes back is bounded by `align.CROP_PIXELS`. Only JPEG is decoded within that bound: the other
+        formats can't be decoded but in full, and are reduced then.
+        """
         photo = one.photo
         assert photo is not None
-        scale = photo.pixels.shape[1] / photo.info.width
-        smallest = float(np.min(np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])))
-        wanted = min(1.0, self._spec.size / max(smallest, 1.0))
-        fits = (_CROP_PIXELS / (photo.info.width * photo.info.height)) ** 0.5
-        wanted = min(wanted, fits)
-        if wanted <= scale * 1.01:
+        side = side_for_crops(photo.info.width, photo.info.height, boxes, size=self._spec.size)
+        if side <= max(photo.pixels.shape[:2]) * 1.01:
             return photo.pixels
-        side = int(max(photo.info.width, photo.info.height) * wanted)
         try:
             larger = self._read_photo(one.row, one.data, side)
         except (NotAPhoto, UnreadablePhoto):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +17,9 @@ from transforms.tables import MTIME, PATH_BYTES, PHOTO_ID, ROOT, SIZE, STATUS
 KNOWN_CONTENT = "known.npy"  # in a run's folder of manifests
 
 _DIGEST = 16
+_ROW = np.dtype(f"S{_DIGEST + 1}")
+_NO_FACE, _FACE = 1, 2
+_HEX_DIGITS = b"0123456789abcdef"
 
 
 class KnownFiles:
@@ -63,45 +65,81 @@ class KnownFiles:
 
 
 class KnownContent:
-    """Content that is indexed already, by photo_id: it costs a hash, not a detection."""
+    """Content that is indexed already, by photo_id: it costs a hash, not a detection.
+
+    Sorted rows of 17 bytes: a photo_id's 16, and whether it has a face. A file of them on a local drive is
+    mapped, so that all workers of a machine share its pages, and hold those that they look at.
+    """
 
     def __init__(self, photo_ids: np.ndarray, with_face: np.ndarray) -> None:
-        self._ids = photo_ids
-        self._with_face = with_face
+        """Of photo_ids, S32[n], and bool[n]. Of an id that is there twice the first counts, and what is no
+        photo_id (see `content_id`), none: no file has it."""
+        raw, valid = _from_hex(photo_ids)
+        ids, first = np.unique(raw[valid].view(f"S{_DIGEST}"), return_index=True)
+        rows = np.empty((len(ids), _DIGEST + 1), np.uint8)
+        rows[:, :_DIGEST] = ids.view(np.uint8).reshape(-1, _DIGEST)
+        rows[:, _DIGEST] = np.where(with_face[valid][first], _FACE, _NO_FACE)
+        self._rows = rows.reshape(-1).view(_ROW)
 
     @classmethod
     def of(cls, library: Library) -> KnownContent:
         """All content of a library in which faces were looked for."""
         table = library.read_photos([PHOTO_ID, STATUS])
         table = table.filter(pc.is_in(table[STATUS], value_set=pa.array([OK, NO_FACE])))
-        ids = np.array(table[PHOTO_ID].to_pylist(), "S32")
-        ids, first = np.unique(ids, return_index=True)
-        return cls(ids, pc.equal(table[STATUS], OK).to_numpy()[first])
+        table = table.filter(pc.equal(pc.binary_length(table[PHOTO_ID]), 2 * _DIGEST))
+        return cls(_as_numpy(table[PHOTO_ID]), pc.equal(table[STATUS], OK).to_numpy())
 
     def save(self, path: str) -> None:
-        """Writes a file that `load` reads."""
-        buffer = io.BytesIO()
-        np.save(buffer, self._ids, allow_pickle=False)
-        np.save(buffer, self._with_face, allow_pickle=False)
-        storage.write_bytes(path, buffer.getvalue())
+        """Writes a file that `load` reads, whole or not at all. Raises WriteFailed."""
+        with storage.open_output(path) as file:
+            np.save(file, self._rows, allow_pickle=False)
 
     @classmethod
     def load(cls, path: str) -> KnownContent:
-        """Reads what `save` wrote."""
-        buffer = io.BytesIO(storage.read_bytes(path))
-        return cls(np.load(buffer, allow_pickle=False), np.load(buffer, allow_pickle=False))
+        """Opens what `save` wrote. Raises FileNotFoundError, OSError."""
+        known = cls(np.zeros(0, "S32"), np.zeros(0, bool))
+        if storage.is_url(path):
+            with storage.open_input(path) as file:
+                known._rows = np.load(file, allow_pickle=False)
+        else:
+            known._rows = np.load(path, mmap_mode="r", allow_pickle=False)
+        return known
 
     def status(self, photo_id: str) -> str | None:
         """``ok`` or ``no_face`` for known content, else None."""
-        place, found = _find(self._ids, np.array([photo_id], "S32"))
-        if not found[0]:
+        try:
+            raw = bytes.fromhex(photo_id)
+        except ValueError:
             return None
-        return OK if self._with_face[place[0]] else NO_FACE
+        # The last byte of every row is more than zero: the id's own row, if any, is the first from here.
+        place = int(np.searchsorted(self._rows, np.array(raw, _ROW)))
+        row = bytes(self._rows[place]) if place < len(self._rows) else b""
+        if row[:_DIGEST] != raw:
+            return None
+        return OK if row[_DIGEST] == _FACE else NO_FACE
 
 
 def content_id(data: bytes) -> str:
     """The photo_id of a file's content: 128 bits of BLAKE2b, as 32 hexadecimal digits."""
     return hashlib.blake2b(data, digest_size=_DIGEST).hexdigest()
+
+
+def _as_numpy(ids: pa.ChunkedArray) -> np.ndarray:
+    """S32[n] of texts of 32 bytes."""
+    # Of a fixed size before they are one: that much text may be more than Arrow can address.
+    fixed = ids.cast(pa.binary()).cast(pa.binary(2 * _DIGEST)).combine_chunks()
+    if not len(fixed):
+        return np.zeros(0, "S32")
+    return np.frombuffer(fixed.buffers()[1], "S32", count=len(fixed), offset=fixed.offset * 2 * _DIGEST)
+
+
+def _from_hex(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """uint8[n, 16] of hexadecimal digits S32[n], and bool[n]: whether they are such."""
+    values = np.full(256, 255, np.uint8)
+    values[np.frombuffer(_HEX_DIGITS, np.uint8)] = np.arange(16)
+    digits = values[ids.astype("S32", copy=False).view(np.uint8).reshape(-1, 2 * _DIGEST)]
+    valid: np.ndarray = np.all(digits < 16, axis=1)
+    return digits[:, ::2] << 4 | digits[:, 1::2] & 15, valid
 
 
 def _key(path: bytes, size: int | None = None, mtime_us: int = 0) -> bytes:

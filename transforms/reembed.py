@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from models.embedder import Embedder, EmbedderSpec
 from transforms import storage
-from transforms.align import sharpness, warp
+from transforms.align import sharpness, side_for_crops, warp
 from transforms.archive import read_file
 from transforms.decode import NotAPhoto, UnreadablePhoto, read_info, read_photo
 from transforms.known_content import content_id
@@ -30,8 +30,6 @@ from transforms.tables import (
 )
 
 _BATCH = 256
-# As when indexing: never decoded larger for the sake of a small face.
-_CROP_PIXELS = 64_000_000
 _MAX_PIXELS = 2_000_000_000  # what was decoded once may be decoded again
 
 _Cut = tuple[str, list[np.ndarray] | None]
@@ -132,9 +130,7 @@ def crops(
     Raises NotAPhoto, UnreadablePhoto.
     """
     info = read_info(data, name=path, max_pixels=_MAX_PIXELS)
-    smallest = float(np.min(np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])))
-    wanted = min(1.0, spec.size / max(smallest, 1.0), (_CROP_PIXELS / (info.width * info.height)) ** 0.5)
-    side = max(working_side, int(max(info.width, info.height) * wanted))
+    side = max(working_side, side_for_crops(info.width, info.height, boxes, size=spec.size))
     pixels = read_photo(data, name=path, max_pixels=_MAX_PIXELS, long_side=side).pixels
     part = np.array([pixels.shape[1] / info.width, pixels.shape[0] / info.height], np.float32)
     matrices = (

@@ -24,7 +24,7 @@ from transforms.index_config import IndexConfig
 from transforms.known_content import content_id
 from transforms.lease import Lease
 from transforms.library import Library, LibraryError
-from transforms.manifest import ManifestWriter
+from transforms.manifest import Chunk, ManifestWriter
 from transforms.records import FileEntry
 from transforms.tables import (
     BOX,
@@ -397,9 +397,9 @@ def test_roots_have_names_of_their_own_and_can_move(tmp_path: Path) -> None:
         register_root(opened, str(first), relocate="holidays")
 
 
-def test_a_photo_that_kills_its_process_is_recorded_and_left_alone(tmp_path: Path) -> None:
-    archive = write_archive(tmp_path / "photos")
-    library = Library.create(str(tmp_path / "library"))
+def one_photo(archive: Path, folder: Path) -> tuple[Library, IndexConfig, Chunk]:
+    """A library for the archive, and a chunk of a run that holds together.jpg alone."""
+    library = Library.create(str(folder))
     register_root(library, str(archive), relocate=None)
     data = (archive / "together.jpg").stat()
     config = IndexConfig(
@@ -409,11 +409,33 @@ def test_a_photo_that_kills_its_process_is_recorded_and_left_alone(tmp_path: Pat
     writer = ManifestWriter(config.manifests, "run")
     writer.add(FileEntry("photos", b"together.jpg", data.st_size, data.st_mtime_ns // 1000))
     (chunk,) = writer.close()
-    give_up(library, config, chunk, "signal 11, SIGSEGV")
+    return library, config, chunk
+
+
+def test_a_photo_that_kills_its_process_is_recorded_and_left_alone(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "photos")
+    library, config, chunk = one_photo(archive, tmp_path / "library")
+    give_up(library, config, chunk, "signal 11, SIGSEGV", hung=False)
     row = rows(tmp_path / "library")[b"together.jpg"]
     assert (row[STATUS], row[PHOTO_ID]) == ("error", content_id(together()))
     assert "SIGSEGV" in row[REASON]
     assert run(archive, tmp_path / "library").unchanged == 1
+
+
+def test_a_photo_that_hangs_its_process_is_not_read_by_the_one_that_watches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = write_archive(tmp_path / "photos", portraits_each=0)
+    library, config, chunk = one_photo(archive, tmp_path / "library")
+    read: list[bytes] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.index.read_file", lambda location, path: read.append(path) or b"")
+        give_up(library, config, chunk, "no progress for 900 s", hung=True)
+    assert not read
+    row = rows(tmp_path / "library")[b"together.jpg"]
+    assert (row[STATUS], row[PHOTO_ID]) == ("error", None)
+    again = run(archive, tmp_path / "library")
+    assert (again.unchanged, again.photos) == (0, {"ok": 1, "no_face": 1}), "tried again"
 
 
 def test_a_library_goes_on_with_the_embedder_that_it_has(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ STAND_IN = str(Path(__file__).with_name("stand_in_worker.py"))
 @dataclass
 class Outcome:
     committed: Counter[str] = field(default_factory=Counter)
-    given_up: list[tuple[str, str]] = field(default_factory=list)
+    given_up: list[tuple[str, str, bool]] = field(default_factory=list)
     supervisor: Supervisor | None = None
 
 
@@ -41,7 +41,7 @@ def supervise(
     outcome.supervisor = Supervisor(
         config, workers=workers, log_folder=str(folder), on_commit=on_commit,
         on_tick=options.pop("on_tick", lambda in_flight: None),
-        give_up=lambda chunk, how: outcome.given_up.append((chunk.name, how)),
+        give_up=lambda chunk, how, hung: outcome.given_up.append((chunk.name, how, hung)),
         command=(STAND_IN, str(folder / "fates")), **options,
     )  # fmt: skip
     outcome.supervisor.run(chunks)
@@ -65,9 +65,9 @@ def test_every_chunk_is_done_once(tmp_path: Path, workers: int) -> None:
 def test_a_photo_that_kills_is_found_by_halving(tmp_path: Path) -> None:
     outcome = supervise(tmp_path, cut(32, 16), {21: "kill"})
     assert outcome.committed == {"ok": 31, "error": 1}
-    ((name, how),) = outcome.given_up
+    ((name, how, hung),) = outcome.given_up
     assert name.endswith("0021-0022")
-    assert "SIGKILL" in how
+    assert "SIGKILL" in how and not hung
 
 
 def test_a_worker_that_is_killed_once_costs_no_photo(tmp_path: Path) -> None:
@@ -82,7 +82,8 @@ def test_a_worker_that_hangs_is_ended(tmp_path: Path) -> None:
     # Long enough for a stand-in to start on a busy machine, many times over.
     outcome = supervise(tmp_path, cut(2, 1), {1: "hang"}, workers=1, stall_seconds=8.0)
     assert outcome.committed == {"ok": 1, "error": 1}
-    assert "no progress" in outcome.given_up[0][1]
+    ((_, how, hung),) = outcome.given_up
+    assert "no progress" in how and hung
 
 
 def test_what_is_hopeless_for_all_ends_the_run(tmp_path: Path) -> None:

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from models.crop import FivePointGeometry, UprightBoxGeometry
-from transforms.align import sharpness, thumbnail, warp
+from tests.photo_files import picture
+from transforms import align
+from transforms.align import sharpness, side_for_crops, thumbnail, warp
+from transforms.decode import read_photo
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -24,6 +27,29 @@ def smooth(height: int, width: int) -> np.ndarray:
 
 def placed(scale: float, x: float = 0, y: float = 0) -> np.ndarray:
     return np.array([[scale, 0, x], [0, scale, y]], np.float64)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+@given(
+    width=st.integers(64, 400),
+    height=st.integers(64, 400),
+    limit=st.integers(2_000, 160_000),
+    face=st.floats(1, 400),
+)
+def test_a_photo_comes_large_enough_for_its_crops_within_the_limit(
+    format: str, width: int, height: int, limit: int, face: float
+) -> None:
+    buffer = io.BytesIO()
+    picture(width, height).save(buffer, format)
+    boxes = np.array([[0, 0, face / 2, face], [0, 0, 400, 10]], np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(align, "CROP_PIXELS", limit)
+        side = side_for_crops(width, height, boxes, size=160)
+    pixels = read_photo(buffer.getvalue(), name=b"a", max_pixels=10**6, long_side=side).pixels
+    assert pixels.shape[0] * pixels.shape[1] <= limit
+    halved = -(-width // 2) * -(-height // 2)
+    if width * height <= limit or (face >= 320 and halved <= limit):
+        assert max(pixels.shape) >= int(max(width, height) * min(1, 160 / face))
 
 
 def test_the_identity_changes_nothing() -> None:

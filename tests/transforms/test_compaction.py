@@ -54,7 +54,7 @@ class Writer:
         content = KnownContent.of(self.library)
         photos, faces = [], []
         for path, number in files.items():
-            photo_id, found = f"content{number}", number % 3
+            photo_id, found = f"{number:032x}", number % 3
             status = OK if found else NO_FACE
             photos.append(PhotoRow(FileEntry("main", path, number, 1), status, photo_id=photo_id))
             fresh = all(f.photo_id != photo_id for f in faces)
@@ -65,9 +65,9 @@ class Writer:
             fingerprint="f",
             photos=photos,
             faces=faces,
-            embeddings=np.array([[len(f.face_id), int(f.face_id[-1])] for f in faces], np.float32).reshape(
-                -1, 2
-            ),
+            embeddings=np.array(
+                [[int(f.photo_id, 16), int(f.face_id[-1])] for f in faces], np.float32
+            ).reshape(-1, 2),
             thumbs=[f.face_id.encode() for f in faces] if thumbs else [],
         )
         self.now.update(files)
@@ -81,7 +81,7 @@ class Writer:
 
     def faces(self) -> list[str]:
         """The faces that must be there now."""
-        return sorted(f"content{n}:{k}" for n in set(self.now.values()) for k in range(n % 3))
+        return sorted(f"{n:032x}:{k}" for n in set(self.now.values()) for k in range(n % 3))
 
 
 View = tuple[list[dict], list[dict], dict[str, bytes]]
@@ -168,7 +168,7 @@ def test_faces_outlive_the_path_that_they_were_found_under(tmp_path: Path) -> No
     writer.commit("1", {b"a": 2})
     writer.commit("2", {b"copy": 2})
     tidy(writer.library, run="r", forget=paths_table(b"a"))
-    assert [row[FACE_ID] for row in view(writer.library)[1]] == ["content2:0", "content2:1"]
+    assert [row[FACE_ID] for row in view(writer.library)[1]] == [f"{2:032x}:0", f"{2:032x}:1"]
     assert len(view(writer.library)[2]) == 2
     tidy(writer.library, run="s", forget=paths_table(b"copy"))
     assert view(writer.library) == ([], [], {})

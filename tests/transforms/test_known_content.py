@@ -12,6 +12,7 @@ from tests.memory_filesystem import MemoryFileSystem
 from transforms.known_content import KnownContent, KnownFiles, content_id
 from transforms.library import Library, LibraryInfo
 from transforms.records import ERROR, NO_FACE, OK, SKIPPED, FileEntry, PhotoRow
+from transforms.storage import WriteFailed
 
 NO_VECTORS = np.zeros((0, 4), np.float32)
 
@@ -119,6 +120,57 @@ def test_content_that_no_path_holds_any_more_is_not_known(library: Library) -> N
     commit(library, PhotoRow(entry(b"a", size=20), OK, photo_id=content_id(b"new")))
     content = KnownContent.of(library)
     assert content.status(content_id(b"old")) is None and content.status(content_id(b"new")) == OK
+
+
+IDS = st.one_of(
+    st.binary(min_size=16, max_size=16),
+    # Ids that differ in single bytes, with zeros where text would end.
+    st.lists(st.sampled_from([0, 1, 255]), min_size=16, max_size=16).map(bytes),
+).map(bytes.hex)
+
+
+@given(st.dictionaries(IDS, st.booleans(), max_size=30), st.lists(IDS, max_size=10))
+def test_saved_content_answers_as_a_dictionary_would(
+    tmp_path_factory: pytest.TempPathFactory, known: dict[str, bool], others: list[str]
+) -> None:
+    content = KnownContent(np.array(list(known), "S32"), np.array(list(known.values()), bool))
+    path = str(tmp_path_factory.getbasetemp() / "known.npy")
+    content.save(path)
+    loaded = KnownContent.load(path)
+    for photo_id in [*known, *others]:
+        expected = {True: OK, False: NO_FACE, None: None}[known.get(photo_id)]
+        assert content.status(photo_id) == loaded.status(photo_id) == expected
+
+
+def test_what_is_no_photo_id_is_never_known() -> None:
+    odd = ["1", "", "g" * 32, "é", "content7"]
+    content = KnownContent(np.char.encode([*odd, "a" * 32], "utf-8").astype("S32"), np.ones(6, bool))
+    assert [content.status(photo_id) for photo_id in odd] == [None] * 5
+    assert content.status("a" * 32) == OK
+
+
+def test_a_local_file_is_small_and_mapped_so_that_workers_share_its_pages(tmp_path: Path) -> None:
+    count = 50_000
+    ids = np.array([content_id(b"%d" % k) for k in range(count)], "S32")
+    path = str(tmp_path / "known.npy")
+    KnownContent(ids, np.ones(count, bool)).save(path)
+    assert (tmp_path / "known.npy").stat().st_size < 17 * count + 1_000
+    content = KnownContent.load(path)
+    assert content.status(content_id(b"7")) == OK
+    # Linux lists what a process has mapped; what it holds itself has no name there.
+    if Path("/proc/self/maps").exists():
+        assert path in Path("/proc/self/maps").read_text()
+
+
+def test_a_file_that_can_not_be_written_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("transforms.storage.os.fsync", full)
+    content = KnownContent(np.zeros(0, "S32"), np.zeros(0, bool))
+    with pytest.raises(WriteFailed, match=r"known.npy can't be written .No space left"):
+        content.save(str(tmp_path / "known.npy"))
+    assert list(tmp_path.iterdir()) == []
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
