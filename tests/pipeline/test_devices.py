@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
-from pipeline.options import default_workers
+from models.engine import Engine
+from pipeline.index import index
+from pipeline.options import IndexOptions, default_workers
 from pipeline.supervise import _environment
 from transforms.archive import RootGuard
 from transforms.index_config import IndexConfig
+from transforms.lease import Lease
+from transforms.library import Library
+from transforms.manifest import Chunk
 
 
 def with_cards(monkeypatch: pytest.MonkeyPatch, count: int, *, visible: str | None = None) -> None:
@@ -61,3 +67,38 @@ def test_a_worker_on_the_processor_has_one_thread_and_is_told_no_card(
     told = _environment(config(tmp_path, "cpu"), 1)
     assert told["OMP_NUM_THREADS"] == "1" and "CUDA_VISIBLE_DEVICES" not in told
     assert "OMP_NUM_THREADS" not in _environment(config(tmp_path, "cuda"), 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("auto", Engine("torch", "cuda", "float16")),
+        ("torch", Engine("torch", "cuda", "float16")),
+        ("openvino", Engine("openvino", "cpu", "float32")),
+    ],
+)
+def test_workers_are_sent_where_the_engine_runs(
+    asked: str, expected: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines = []
+
+    class NoWorkers:
+        late: Sequence[Chunk] = ()
+        restarts = 0
+
+        def __init__(self, config: IndexConfig, **_: object) -> None:
+            engines.append(config.engine())
+
+        def run(self, chunks: Sequence[Chunk]) -> None:
+            pass
+
+    with_cards(monkeypatch, 1)
+    monkeypatch.setattr("models.engine.cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr("pipeline.index.Supervisor", NoWorkers)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(b"a photo")
+    library = Library.create(str(tmp_path / "library"))
+    with Lease(library.path) as lease:
+        index(library, lease, str(photos), IndexOptions(engine=asked), quiet=True)
+    assert engines == [expected]
