@@ -4,14 +4,10 @@ import numpy as np
 import pytest
 import torch
 from facenet_pytorch import InceptionResnetV1
-from PIL import Image
 
-from models.crop import UprightBoxGeometry
 from models.embedder import Mirrored, load_embedder
 from models.engine import choose_engine
 from models.facenet import FaceNet
-from models.mtcnn import Mtcnn
-from transforms.align import warp
 
 REFERENCE = choose_engine(backend="torch", precision="float32")
 
@@ -19,23 +15,6 @@ REFERENCE = choose_engine(backend="torch", precision="float32")
 @pytest.fixture(scope="module")
 def facenet(casia_state: dict[str, torch.Tensor]) -> FaceNet:
     return FaceNet(casia_state, engine=REFERENCE)
-
-
-@pytest.fixture(scope="module")
-def crops(detector: Mtcnn, astronaut: np.ndarray, hopper: np.ndarray) -> np.ndarray:
-    """Four aligned crops: Collins, Collins smaller and darker, Hopper, Hopper smaller and darker."""
-    photos = []
-    for photo in (astronaut, hopper):
-        small = np.asarray(Image.fromarray(photo).resize((photo.shape[1] * 2 // 5, photo.shape[0] * 2 // 5)))
-        photos += [photo, (small * 0.6).astype(np.uint8)]
-    faces = detector.detect(photos)
-    geometry = UprightBoxGeometry()
-    return np.stack(
-        [
-            warp(photo, geometry.matrix(found.boxes[0], found.landmarks[0], 160), 160)
-            for photo, found in zip(photos, faces, strict=True)
-        ]
-    )
 
 
 def by_facenet_pytorch(network: InceptionResnetV1, crops: np.ndarray) -> np.ndarray:
