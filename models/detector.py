@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from models.engine import OPENVINO, Engine
+from models.engine import CUDA, OPENVINO, Engine
 
 
 @dataclass(frozen=True)
@@ -81,5 +81,7 @@ def load_detector(settings: MtcnnSettings, *, engine: Engine) -> Detector:
     else:
         from models.mtcnn_torch import TorchMtcnnNetworks
 
-        networks = TorchMtcnnNetworks(device=engine.device)
+        # On a processor torch runs such small networks no faster in half precision.
+        precision = engine.precision if engine.device == CUDA else "float32"
+        networks = TorchMtcnnNetworks(device=engine.device, precision=precision)
     return Mtcnn(settings, networks)

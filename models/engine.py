@@ -65,9 +65,9 @@ def cpu_has_bfloat16() -> bool:
     return bool({"avx512_bf16", "amx_bf16"} & set(flags.split()))
 
 
-def default_device() -> str:
-    """``cuda`` where there is one that torch can use, else ``cpu``."""
-    if not _cuda_driver():
+def default_device(backend: str = AUTO) -> str:
+    """``cuda`` where there is one that torch can use and the backend runs on it, else ``cpu``."""
+    if backend == OPENVINO or not _cuda_driver():
         return CPU
     import torch  # seconds to load: not where there is no driver anyway
 

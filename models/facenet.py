@@ -16,9 +16,11 @@ from facenet_pytorch.models.inception_resnet_v1 import BasicConv2d
 from torch.nn.functional import normalize
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from models.engine import CUDA, Engine
+from models.engine import CPU, CUDA, Engine
+from models.torch_transfer import on_device
 
-_BATCH = {"cpu": 32, "cuda": 512}
+# The most at a time. A graphics card gets a slice of faces (256 and a few, see `transforms.detect`) whole.
+_BATCH = {CPU: 32, CUDA: 512}
 
 
 class FaceNet:
@@ -42,13 +44,11 @@ class FaceNet:
     @torch.inference_mode()
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """uint8[n, 160, 160, 3] RGB crops to float32[n, 512] vectors of unit length."""
-        vectors = np.empty((len(crops), self.dimensions), np.float32)
-        for start in range(0, len(crops), self._batch):
-            batch = torch.from_numpy(np.ascontiguousarray(crops[start : start + self._batch]))
-            if self.device.type == CUDA:
-                batch = batch.pin_memory().to(self.device, non_blocking=True)
-            vectors[start : start + len(batch)] = self.vectors(batch).cpu().numpy()
-        return vectors
+        batches = -(-len(crops) // self._batch)
+        if not batches:
+            return np.zeros((0, self.dimensions), np.float32)
+        parts = np.array_split(crops, batches)
+        return np.concatenate([self.vectors(on_device(part, self.device)).cpu().numpy() for part in parts])
 
     def vectors(self, crops: torch.Tensor) -> torch.Tensor:
         """uint8[n, 160, 160, 3] on this device to float32[n, 512]; what engines trace."""

@@ -1,4 +1,7 @@
-"""MTCNN's networks on torch: facenet-pytorch's modules with its weights. The reference, and for CUDA."""
+"""MTCNN's networks on torch: facenet-pytorch's modules with its weights. The reference, and for CUDA.
+
+See `models.mtcnn_screening` for what half precision is trusted with.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,13 @@ import numpy as np
 import torch
 from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 
+from models.mtcnn_screening import EXACT, ScreenedNetworks
 from models.mtcnn_weights import ONET, PNET, RNET, WEIGHTS
+from models.torch_transfer import on_device
 
 _KINDS = {PNET: PNet, RNET: RNet, ONET: ONet}
-_TILES, _WINDOWS = 16, 512  # how many at a time
+_SIDE = 524
+_TILES, _WINDOWS, _PNET_WINDOWS = 16, 512, 4096  # how many at a time
 
 
 def network(name: str) -> torch.nn.Module:
@@ -22,37 +28,37 @@ def network(name: str) -> torch.nn.Module:
     return module.eval().requires_grad_(False)
 
 
-class TorchMtcnnNetworks:
-    """See `models.mtcnn.MtcnnNetworks`."""
+class TorchMtcnnNetworks(ScreenedNetworks):
+    """See `models.mtcnn.MtcnnNetworks`. Raises WeightsError."""
 
-    tile_side = 524
-
-    def __init__(self, *, device: str = "cpu") -> None:
-        self.device = torch.device(device)
-        self._pnet, self._rnet, self._onet = (
-            network(name).to(self.device).to(memory_format=torch.channels_last) for name in _KINDS
+    def __init__(self, *, device: str = "cpu", precision: str = EXACT) -> None:
+        screens = precision != EXACT
+        super().__init__(
+            tile_side=_SIDE,
+            pnet=_TorchNetwork(PNET, _TILES, device, precision),
+            rnet=_TorchNetwork(RNET, _WINDOWS, device, precision),
+            onet=_TorchNetwork(ONET, _WINDOWS, device, EXACT),
+            exact_pnet=_TorchNetwork(PNET, _PNET_WINDOWS, device, EXACT) if screens else None,
+            exact_rnet=_TorchNetwork(RNET, _WINDOWS, device, EXACT) if screens else None,
         )
 
-    def propose(self, tiles: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-        """See `MtcnnNetworks.propose`."""
-        offset, probability = self._run(self._pnet, tiles, _TILES)
-        return offset, probability[:, 1]
 
-    def refine(self, pixels: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-        """See `MtcnnNetworks.refine`."""
-        offset, probability = self._run(self._rnet, pixels, _WINDOWS)
-        return offset, probability[:, 1]
+class _TorchNetwork:
+    """A network on a device in one precision, which is given `batch` inputs at a time."""
 
-    def output(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See `MtcnnNetworks.output`."""
-        offset, points, probability = self._run(self._onet, pixels, _WINDOWS)
-        return offset, points, probability[:, 1]
+    def __init__(self, name: str, batch: int, device: str, precision: str) -> None:
+        self._device, self._dtype, self._batch = torch.device(device), getattr(torch, precision), batch
+        module = network(name).to(self._device, self._dtype)
+        self._module = module.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def _run(self, module: torch.nn.Module, pixels: np.ndarray, batch: int) -> list[np.ndarray]:
+    def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
+        """float32[n, …] outputs for float32[n, 3, s, s]."""
         parts = []
-        for start in range(0, len(pixels), batch):
-            part = torch.from_numpy(pixels[start : start + batch]).to(self.device)
-            result = module(part.contiguous(memory_format=torch.channels_last))
-            parts.append([r.float().cpu().numpy() for r in result])
-        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+        # By default torch has cuDNN round float32 to the ten bits of TF32: no more than float16 has.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            for start in range(0, len(pixels), self._batch):
+                part = on_device(pixels[start : start + self._batch], self._device).to(self._dtype)
+                parts.append(self._module(part.contiguous(memory_format=torch.channels_last)))
+        # Outputs are fetched at the end: fetching waits for the card.
+        return [torch.cat(column).float().cpu().numpy() for column in zip(*parts, strict=True)]

@@ -12,28 +12,38 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from statistics import median
 
+from PIL import Image
+
 from pipeline.contenders import ALBUMEN, CONTENDERS, REDUCED, REFERENCE, STAGES
 from pipeline.options import UsageError
 from pipeline.stages import Stages
+from pipeline.supervise import RunFailed
+from transforms.decode import NotAPhoto, UnreadablePhoto, prepare_pillow, read_photo
+from transforms.detect import DECODED_SIDE
 from transforms.file_kinds import kind_by_name
+from transforms.index_config import DEFAULT_MAX_PIXELS
 
 _PACKAGES = Path(__file__).resolve().parent.parent
+_LAST_WORDS = 500
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One contender, once, on so many processes with a core each: what all of them did together."""
+    """One contender, once, on so many processes with a core each: what all of them did together. `failed`
+    counts photos that it could not take."""
 
     contender: str
     photos: int
     faces: int
     seconds: float
     peak_mb: float
+    failed: int = 0
 
     @property
     def rate(self) -> float:
@@ -60,11 +70,15 @@ def bench(
     folders: Sequence[str], *, count: int, turns: int, passes: int, precision: str, workers: int,
     stages_only: bool = False,
 ) -> tuple[list[str], dict[str, object]]:  # fmt: skip
-    """Runs every set on one core and on `workers`: (lines to read, the same as data)."""
+    """Runs every set on one core and on `workers`: (lines to read, the same as data).
+
+    Raises UsageError for a folder without photographs, RunFailed where a loop does not come to its end.
+    """
     lines: list[str] = []
     data: dict[str, object] = {}
     for folder in folders:
-        task = Task(photos_of(folder, count), turns, passes, precision)
+        photos, left_out = photos_of(folder, count)
+        task = Task(photos, turns, passes, precision)
         widths = sorted({1, workers})
         stages: StageRounds = {cores: [] for cores in widths}
         rounds: Rounds = {} if stages_only else {cores: [] for cores in widths}
@@ -76,20 +90,44 @@ def bench(
                 if not stages_only:
                     rounds[cores].append({name: run(name, task, cores=cores) for name in CONTENDERS})
         name = Path(folder).name
-        lines += [f"{name}:", *_speed_lines(rounds), *_stage_lines(stages, rounds)]
-        data[name] = _facts(rounds, stages)
+        lines += [_title(name, photos, left_out), *_speed_lines(rounds), *_stage_lines(stages, rounds)]
+        data[name] = {"photos": len(photos), "left_out": left_out, **_facts(rounds, stages)}
     return lines, data
 
 
-def photos_of(folder: str, count: int) -> list[str]:
-    """Up to `count` photographs of a folder, spread evenly over it. Raises UsageError without any."""
+def photos_of(folder: str, count: int) -> tuple[list[str], int]:
+    """Up to `count` photographs of a folder, spread evenly over it, without those that not every loop can
+    read; and how many those were. Raises UsageError without any."""
     found = sorted(
         str(p) for p in Path(folder).rglob("*") if p.is_file() and not kind_by_name(os.fsencode(p.name))
     )
-    if not found:
-        raise UsageError(f"{folder} holds no photographs: give folders with some")
-    step = max(1, len(found) // count)
-    return list(islice(found[::step], count))
+    chosen = list(islice(found[:: max(1, len(found) // count)], count))
+    prepare_pillow()
+    photos = [path for path in chosen if _for_all(path)]
+    if not photos:
+        tried = f" that can be compared, of the {len(chosen)} files tried" if chosen else ""
+        raise UsageError(f"{folder} holds no photographs{tried}: give folders with some")
+    return photos, len(chosen) - len(photos)
+
+
+def _for_all(path: str) -> bool:
+    """Whether Albumen reads the photo, and Pillow by itself, as the reference does, opens it with as many
+    pixels: of a RAW file it may take a thumbnail; HEIF it opens with a plug-in only."""
+    try:
+        data = Path(path).read_bytes()
+        photo = read_photo(
+            data, name=os.fsencode(path), max_pixels=DEFAULT_MAX_PIXELS, long_side=DECODED_SIDE
+        )
+        with Image.open(path) as image:
+            as_large = sorted(image.size) == sorted((photo.info.width, photo.info.height))
+            return as_large and image.format != "HEIF"
+    except (OSError, NotAPhoto, UnreadablePhoto):
+        return False
+
+
+def _title(name: str, photos: Sequence[str], left_out: int) -> str:
+    left = f", {left_out} more left out that not every loop can read" if left_out else ""
+    return f"{name}: {len(photos)} photos{left}"
 
 
 def run(contender: str, task: Task, *, cores: int) -> Turn:
@@ -101,6 +139,7 @@ def run(contender: str, task: Task, *, cores: int) -> Turn:
         sum(m["faces"] for m in measured),
         max(m["seconds"] for m in measured),
         max(m["peak_mb"] for m in measured),
+        sum(m["failed"] for m in measured),
     )
 
 
@@ -117,16 +156,32 @@ def _measured(contender: str, task: Task, *, cores: int) -> list[dict]:
         for process in processes:
             assert process.stdout is not None
             if process.stdout.readline().strip() != "ready":
-                raise RuntimeError(f"{contender} could not start: {_errors(process)}")
+                raise RunFailed(f"the loop {contender} could not start: {_last_words(process)}")
         for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        return [json.loads(process.communicate()[0]) for process in processes]
+            _tell(process, "go")
+        return [_result(contender, process) for process in processes]
     finally:
         for process in processes:
             process.kill()
             process.wait()
+
+
+def _tell(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):  # it died: what it does not say tells so
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+
+
+def _result(contender: str, process: subprocess.Popen[str]) -> dict:
+    said, errors = process.communicate()
+    try:
+        return json.loads(said)
+    except json.JSONDecodeError as error:
+        raise RunFailed(
+            f"the loop {contender} ended before it was done, with exit code {process.returncode}: "
+            + errors.strip()[-_LAST_WORDS:]
+        ) from error
 
 
 def _start(contender: str, task: Task, core: int) -> subprocess.Popen[str]:
@@ -138,15 +193,13 @@ def _start(contender: str, task: Task, core: int) -> subprocess.Popen[str]:
     if hasattr(os, "sched_setaffinity"):
         available = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(process.pid, {available[core % len(available)]})
-    assert process.stdin is not None
-    process.stdin.write(json.dumps([os.path.abspath(p) for p in task.photos]) + "\n")
-    process.stdin.flush()
+    _tell(process, json.dumps([os.path.abspath(p) for p in task.photos]))
     return process
 
 
-def _errors(process: subprocess.Popen[str]) -> str:
+def _last_words(process: subprocess.Popen[str]) -> str:
     process.kill()
-    return (process.communicate()[1] or "").strip()[-500:]
+    return process.communicate()[1].strip()[-_LAST_WORDS:]
 
 
 def ratio(rounds: Sequence[dict[str, Turn]], slow: str, fast: str) -> float:
@@ -173,6 +226,7 @@ def _speed_lines(rounds: Rounds) -> list[str]:
             lines.append(
                 f"{where}  {contender:<10} {rate:8.2f} photos/s {rate * faces:8.1f} faces/s  "
                 f"{faces:.2f} faces a photo  {max(t.peak_mb for t in own):.0f} MB a process at the peak"
+                + (f"  {own[0].failed} of {own[0].photos} photos failed" if own[0].failed else "")
             )
         lines.append(
             f"{where}  albumen is {ratio(turns, REFERENCE, ALBUMEN):.1f} × the reference, "

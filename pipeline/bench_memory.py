@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 
 from pipeline.index import index
-from pipeline.options import IndexOptions
+from pipeline.options import IndexOptions, UsageError
 from transforms.lease import Lease
 from transforms.library import Library
 
@@ -26,8 +26,11 @@ _MARKS = (500, 1000, 2000, 5000)
 
 
 def memory(folder: str, *, photos: int, chunk_size: int) -> tuple[list[str], dict[str, object]]:
-    """Peak and median resident memory of the worker over each stretch of photos."""
+    """Peak and median resident memory of the worker over each stretch of photos. Raises UsageError for a
+    folder without files."""
     sources = sorted(p for p in Path(folder).rglob("*") if p.is_file())
+    if not sources:
+        raise UsageError(f"{folder} holds no files: give a folder with photographs")
     with tempfile.TemporaryDirectory(prefix="albumen-bench-") as work:
         archive = Path(work, "archive")
         for number in range(photos):
@@ -79,6 +82,8 @@ class _Samples:
 
     def by_stretch(self, photos: int) -> list[tuple[int, int, float, float]]:
         """(from, to, median MB, peak MB), photos taken to go by evenly while the worker runs."""
+        if not self._taken:  # the worker was done before it was looked at
+            return []
         times, sizes = (np.array(column, float) for column in zip(*self._taken, strict=True))
         position = (times - times[0]) / max(times[-1] - times[0], 1e-9) * photos
         edges = [0, *(m for m in _MARKS if m < photos), photos]

@@ -1,8 +1,9 @@
 """``albumen bench camera``: photographs like a camera's, for the benchmark.
 
 Twelve megapixels and some four megabytes each, with one to five faces from 20 to 400 pixels: faces of
-labelled portraits and crowds, at most at their own size, laid into a part of a crowd's photograph
-that shows no labelled face, enlarged. So small faces are small in pixels as well as in detail.
+portraits and labelled crowds, brought to that size and laid into a part of a crowd's photograph that
+shows no labelled face, enlarged. Faces below 40 pixels are always reduced, so they are as small in
+detail as in pixels; large ones are mostly enlarged, and show less than a camera's would.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
+
+from pipeline.options import UsageError
 
 WIDTH, HEIGHT = 4032, 3024
 _BYTES = 4_000_000
@@ -33,6 +36,7 @@ def write_camera_photos(portraits: str, crowds: str, boxes: str, out: str, *, co
 
     `portraits` is a folder with a face in the middle of each photograph (LFW); `crowds` and `boxes`
     photographs with labelled faces (WIDER FACE; a JSON file photo → list of {box: [x, y, w, h]}).
+    Raises UsageError where there are no portraits, or no crowd with room for a background.
     """
     random = np.random.default_rng(seed)
     people = sorted(p for p in Path(portraits).rglob("*.jpg"))
@@ -43,13 +47,14 @@ def write_camera_photos(portraits: str, crowds: str, boxes: str, out: str, *, co
         for name, faces in sorted(labelled.items())
         if Path(name).name in files
     ]
+    if not people:
+        raise UsageError(f"{portraits} holds no portraits: give a folder with files *.jpg")
+    backgrounds = _Backgrounds(scenes, crowds)
     target = Path(out)
     target.mkdir(parents=True, exist_ok=True)
     total = 0
     for number in range(count):
-        canvas = None
-        while canvas is None:
-            canvas = _background(scenes[random.integers(len(scenes))])
+        canvas = backgrounds.draw(random)
         faces = int(random.integers(1, 6))
         taken: list[tuple[int, int, int]] = []
         while len(taken) < faces:
@@ -57,6 +62,27 @@ def write_camera_photos(portraits: str, crowds: str, boxes: str, out: str, *, co
         total += faces
         (target / f"camera_{number:04d}.jpg").write_bytes(_encoded(canvas, random))
     return total
+
+
+class _Backgrounds:
+    """Draws backgrounds from those crowds that have one; what has none is opened once."""
+
+    def __init__(self, scenes: list[_Crowd], folder: str) -> None:
+        self._scenes, self._folder = scenes, folder
+        self._without: set[int] = set()
+
+    def draw(self, random: np.random.Generator) -> Image.Image:
+        while len(self._without) < len(self._scenes):
+            number = int(random.integers(len(self._scenes)))
+            if number not in self._without:
+                canvas = _background(self._scenes[number])
+                if canvas is not None:
+                    return canvas
+                self._without.add(number)
+        raise UsageError(
+            f"{self._folder} has no labelled photograph with {_LEAST_BACKGROUND} rows of pixels above or "
+            "below its faces: give more photographs, such as WIDER FACE"
+        )
 
 
 def _background(crowd: _Crowd) -> Image.Image | None:

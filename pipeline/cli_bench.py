@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from pipeline import commands
@@ -17,6 +15,7 @@ from pipeline.cli_base import (
     search_options,
     search_settings,
 )
+from pipeline.options import cores
 from transforms.library import Library
 
 
@@ -31,7 +30,7 @@ def bench() -> None:
 
 
 @bench.command("index")
-@click.argument("folders", nargs=-1, type=click.Path(exists=True, file_okay=False))
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
 @click.option("--count", type=click.IntRange(3), default=24, show_default=True, help="Photos of each folder.")
 @click.option("--turns", type=click.IntRange(1), default=3, show_default=True, help="Runs of each loop.")
 @click.option(
@@ -48,9 +47,7 @@ def bench() -> None:
     show_default=True,
     help="Number format of Albumen's convolutions; the reference is float32.",
 )
-@click.option(
-    "--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True, help="Processes."
-)
+@click.option("--workers", type=click.IntRange(1), help="Processes. Default: as many as cores.")
 @click.option(
     "--boxes", nargs=2, metavar="PHOTOS BOXES",
     help="Also which faces are found in photos with labelled boxes, such as WIDER FACE.",
@@ -61,13 +58,13 @@ def bench() -> None:
 )  # fmt: skip
 @output_options
 @reported
-def bench_index(folders, as_json, quiet, **how) -> None:
+def bench_index(folders, workers, as_json, quiet, **how) -> None:
     """Speed of indexing the photos in FOLDERS, beside facenet-pytorch's own loop.
 
     The loop runs as its README shows it, on full photos and on photos reduced to 1280 pixels, in
     turns with Albumen, on one core and on all. --boxes and --pairs show what speed must not cost.
     """
-    print_result(commands.bench_index(folders, **how), as_json, quiet)
+    print_result(commands.bench_index(folders, workers=workers or cores(), **how), as_json, quiet)
 
 
 @bench.command("camera")

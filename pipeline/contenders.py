@@ -47,7 +47,9 @@ def main() -> None:
         started = time.monotonic()
         found = run(paths)
         seconds = time.monotonic() - started
-    measured = {"photos": len(paths), "seconds": seconds, "peak_mb": _peak_bytes() / 1e6, **found}
+    measured = {
+        "photos": len(paths), "failed": 0, "seconds": seconds, "peak_mb": _peak_bytes() / 1e6, **found,
+    }  # fmt: skip
     print(json.dumps(measured), flush=True)
 
 
@@ -87,18 +89,25 @@ def _facenet_pytorch(*, reduced: bool):
     resnet.eval()
 
     def run(paths: Sequence[str]) -> dict[str, object]:
-        count = 0
+        count = failed = 0
         with torch.no_grad():
             for path in paths:
-                with Image.open(path) as file:
-                    image = ImageOps.exif_transpose(file).convert("RGB")
-                if reduced:
-                    image.thumbnail((REDUCED_SIDE, REDUCED_SIDE))
-                faces = mtcnn(image)
-                if faces is not None:
-                    resnet(faces)
-                    count += len(faces)
-        return {"faces": count}
+                try:
+                    count += faces_of(path)
+                except Exception:  # its crashes, as on a photo of 12 pixels, are part of what is measured
+                    failed += 1
+        return {"faces": count, "failed": failed}
+
+    def faces_of(path: str) -> int:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file).convert("RGB")
+        if reduced:
+            image.thumbnail((REDUCED_SIDE, REDUCED_SIDE))
+        faces = mtcnn(image)
+        if faces is None:
+            return 0
+        resnet(faces)
+        return len(faces)
 
     return run
 
@@ -118,8 +127,8 @@ def _albumen(precision: str, work: str):
     from transforms.library import MANIFESTS, Library
     from transforms.listing import RootGuard
     from transforms.manifest import ManifestWriter
-    from transforms.records import FileEntry
-    from transforms.tables import FACE_ID
+    from transforms.records import ERROR, FileEntry
+    from transforms.tables import FACE_ID, STATUS
 
     def run(paths: Sequence[str]) -> dict[str, object]:
         folder = tempfile.mkdtemp(dir=work)
@@ -140,7 +149,8 @@ def _albumen(precision: str, work: str):
         chunks = writer.close()
         KnownContent.of(library).save(storage.join(config.manifests, config.run, KNOWN_CONTENT))
         run_graph(config, chunks, LOCAL_RUNNER)
-        return {"faces": len(library.read_faces([FACE_ID]))}
+        failed = library.read_photos([STATUS])[STATUS].to_pylist().count(ERROR)
+        return {"faces": len(library.read_faces([FACE_ID])), "failed": failed}
 
     return run
 

@@ -240,7 +240,7 @@ def _work(
         return done, todo - sum(done.photos.values()), 0
     from models.engine import default_device
 
-    config = replace(config, device=default_device())
+    config = replace(config, device=default_device(options.engine))
     workers = min(options.workers or default_workers(config.device), len(chunks))
     done = Summary()
     logs = library.file(LOGS) if not storage.is_url(library.path) else os.getcwd()

@@ -145,8 +145,12 @@ def _environment(config: IndexConfig, number: int) -> dict[str, str]:
 
 
 def _cuda_device(number: int) -> str:
+    """What CUDA_VISIBLE_DEVICES says to a worker: its graphics card. More workers than cards share them."""
+    import torch
+
+    card = number % max(1, torch.cuda.device_count())
     visible = [d for d in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d]
-    return visible[number % len(visible)] if visible else str(number)
+    return visible[card] if visible else str(card)
 
 
 class Supervisor:

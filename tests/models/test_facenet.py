@@ -4,14 +4,10 @@ import numpy as np
 import pytest
 import torch
 from facenet_pytorch import InceptionResnetV1
-from PIL import Image
 
-from models.crop import UprightBoxGeometry
 from models.embedder import Mirrored, load_embedder
-from models.engine import choose_engine
+from models.engine import Engine, choose_engine, cpu_has_bfloat16
 from models.facenet import FaceNet
-from models.mtcnn import Mtcnn
-from transforms.align import warp
 
 REFERENCE = choose_engine(backend="torch", precision="float32")
 
@@ -19,23 +15,6 @@ REFERENCE = choose_engine(backend="torch", precision="float32")
 @pytest.fixture(scope="module")
 def facenet(casia_state: dict[str, torch.Tensor]) -> FaceNet:
     return FaceNet(casia_state, engine=REFERENCE)
-
-
-@pytest.fixture(scope="module")
-def crops(detector: Mtcnn, astronaut: np.ndarray, hopper: np.ndarray) -> np.ndarray:
-    """Four aligned crops: Collins, Collins smaller and darker, Hopper, Hopper smaller and darker."""
-    photos = []
-    for photo in (astronaut, hopper):
-        small = np.asarray(Image.fromarray(photo).resize((photo.shape[1] * 2 // 5, photo.shape[0] * 2 // 5)))
-        photos += [photo, (small * 0.6).astype(np.uint8)]
-    faces = detector.detect(photos)
-    geometry = UprightBoxGeometry()
-    return np.stack(
-        [
-            warp(photo, geometry.matrix(found.boxes[0], found.landmarks[0], 160), 160)
-            for photo, found in zip(photos, faces, strict=True)
-        ]
-    )
 
 
 def by_facenet_pytorch(network: InceptionResnetV1, crops: np.ndarray) -> np.ndarray:
@@ -84,6 +63,18 @@ def test_the_default_embedder_is_casia(plain_network: InceptionResnetV1, crops: 
     embedder = load_embedder("facenet-casia", engine=choose_engine(precision="float32"))
     cosines = (embedder.embed(crops) * by_facenet_pytorch(plain_network, crops)).sum(axis=1)
     assert cosines.min() > 0.99999
+
+
+@pytest.mark.skipif(not cpu_has_bfloat16(), reason="this processor does not multiply in bfloat16")
+def test_the_default_engine_gives_in_bfloat16_what_torch_gives_in_float32(
+    facenet: FaceNet, crops: np.ndarray
+) -> None:
+    engine = choose_engine()
+    assert engine == Engine("openvino", "cpu", "bfloat16")
+    vectors = load_embedder("facenet-casia", engine=engine).embed(crops)
+    assert vectors.shape == (4, 512) and vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert (vectors * facenet.embed(crops)).sum(axis=1).min() >= 0.999
 
 
 def test_weights_of_another_network_are_refused(casia_state: dict[str, torch.Tensor]) -> None:

@@ -8,26 +8,9 @@ from PIL import Image
 from models.detector import Detections, MtcnnSettings, load_detector
 from models.engine import Engine
 from models.mtcnn import Mtcnn, at_working_size, pyramid_scales
-from tests.models.conftest import mtcnn
+from tests.models.conftest import mtcnn, resized
 
 REFERENCE = Engine("torch", "cpu", "float32")
-
-
-def resized(photo: np.ndarray, factor: float) -> np.ndarray:
-    height, width = photo.shape[:2]
-    return np.asarray(Image.fromarray(photo).resize((round(width * factor), round(height * factor))))
-
-
-@pytest.fixture(scope="module")
-def montage(astronaut: np.ndarray, hopper: np.ndarray) -> np.ndarray:
-    """Four faces of four sizes side by side, on grey."""
-    parts = [astronaut, resized(hopper, 0.7), resized(astronaut, 0.4), resized(hopper, 0.3)]
-    height, width = max(p.shape[0] for p in parts), sum(p.shape[1] for p in parts)
-    result, x = np.full((height, width, 3), 90, np.uint8), 0
-    for part in parts:
-        result[: part.shape[0], x : x + part.shape[1]] = part
-        x += part.shape[1]
-    return result
 
 
 @pytest.fixture(scope="module")

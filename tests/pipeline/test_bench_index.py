@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from pipeline.bench_index import Turn, bench, overhead, photos_of, ratio
+from pipeline.bench_index import Task, Turn, bench, overhead, photos_of, ratio, run
 from pipeline.bench_quality import missed_against
-from pipeline.contenders import ALBUMEN, CONTENDERS, REDUCED, REFERENCE
+from pipeline.contenders import ALBUMEN, CONTENDERS, REDUCED, REFERENCE, _facenet_pytorch
 from pipeline.evaluate_detection import Detected
 from pipeline.options import UsageError
 from pipeline.stages import Stages
-from tests.people_archive import write_archive
+from pipeline.supervise import RunFailed
+from tests import photo_files
+from tests.people_archive import portrait, write_archive
 from transforms.detection_scores import PhotoFinds, Truth
 
 
@@ -23,6 +28,7 @@ def test_the_loops_are_measured_on_the_same_photos(tmp_path: Path) -> None:
     (turn,) = measured["turns"]["1"]
     assert set(turn) == set(CONTENDERS)
     assert turn[REFERENCE]["photos"] == turn[REDUCED]["photos"] == 3
+    assert {turn[name]["failed"] for name in CONTENDERS} == {0}
     # Albumen looks at every photo in both passes.
     assert turn[ALBUMEN]["photos"] == 6
     assert turn[ALBUMEN]["faces"] == 2 * turn[REFERENCE]["faces"] > 0
@@ -47,12 +53,66 @@ def test_stages_can_be_measured_by_themselves(tmp_path: Path) -> None:
 
 
 def test_photos_are_spread_over_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no photographs"):
+    with pytest.raises(UsageError, match="holds no photographs: give"):
         photos_of(str(tmp_path), 3)
     for number in range(10):
-        (tmp_path / f"{number}.jpg").touch()
+        (tmp_path / f"{number}.jpg").write_bytes(photo_files.jpeg())
     (tmp_path / "notes.txt").touch()
-    assert [Path(p).stem for p in photos_of(str(tmp_path), 3)] == ["0", "3", "6"]
+    photos, left_out = photos_of(str(tmp_path), 3)
+    assert [Path(p).stem for p in photos] == ["0", "3", "6"] and left_out == 0
+
+
+def test_photos_that_not_every_loop_can_read_are_left_out_and_counted(tmp_path: Path) -> None:
+    whole = photo_files.jpeg(400, 300)
+    for name, data in {
+        "photo.jpg": whole,
+        "small.png": photo_files.encode("PNG", Image.new("RGB", (12, 12))),
+        "cut.jpg": whole[: len(whole) // 2],
+        "empty.jpg": b"",
+        "phone.heic": photo_files.encode("HEIF"),
+        "camera.raf": photo_files.fujifilm_raw(whole),
+        "letter": b"no photo at all",
+    }.items():
+        (tmp_path / name).write_bytes(data)
+    photos, left_out = photos_of(str(tmp_path), 20)
+    assert [Path(p).name for p in photos] == ["photo.jpg", "small.png"] and left_out == 5
+    for path in photos:
+        Path(path).unlink()
+    with pytest.raises(UsageError, match="of the 5 files tried"):
+        photos_of(str(tmp_path), 20)
+
+
+def test_a_photo_that_the_reference_can_not_take_is_counted(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("small.png", "face.jpg", "damaged.jpg")]
+    for path, data in zip(
+        paths, (photo_files.encode("PNG", Image.new("RGB", (12, 12))), portrait("hopper"), b"x"), strict=True
+    ):
+        path.write_bytes(data)
+    assert _facenet_pytorch(reduced=True)([str(p) for p in paths]) == {"faces": 1, "failed": 2}
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("raise SystemExit('no such weights')", "reference could not start: no such weights"),
+        ("import sys; sys.stdin.close(); raise SystemExit('gone')", "could not start: gone"),
+        (
+            "print('ready', flush=True); input(); raise SystemExit('out of memory')",
+            "reference ended before it was done, with exit code 1: out of memory",
+        ),
+    ],
+)
+def test_a_loop_that_does_not_come_to_its_end_says_why(
+    program: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    popen = subprocess.Popen
+    monkeypatch.setattr(
+        "pipeline.bench_index.subprocess.Popen",
+        lambda command, **how: popen([sys.executable, "-c", program], **how),
+    )
+    task = Task([f"{n}-{'long' * 30}.jpg" for n in range(2000)], 1, 1, "float32")
+    with pytest.raises(RunFailed, match=said):
+        run(REFERENCE, task, cores=1)
 
 
 def test_ratios_are_taken_turn_by_turn() -> None:
