@@ -21,6 +21,7 @@ from pipeline.faces_to_group import (
     threshold_line,
 )
 from pipeline.forget import finish_forgetting
+from pipeline.group_parameters import parameters
 from pipeline.options import UsageError, cores
 from pipeline.search_neighbours import EXACT_FACES, SearchSettings
 from transforms.decided_people import corrected, renewed_anchors
@@ -263,5 +264,6 @@ def _facts(
         "margin": rules.margin,
         "reach": REACH,
         "neighbours": _NEIGHBOURS,
+        "parameters": parameters(summary.method, rules, number),
         "centre": [round(float(x), 6) for x in known.centre],
     }
