@@ -245,8 +245,8 @@ def _described(row: dict) -> str:
     )
 
 
-def _kind(row: dict) -> tuple[int, bool]:
-    return row["faces"], bool(row.get("family"))
+def _kind(row: dict) -> tuple[int, bool, bool]:
+    return row["faces"], bool(row.get("family")), bool((row["search"] or {}).get("compact"))
 
 
 def _record(row: dict, out: str) -> None:
@@ -262,9 +262,11 @@ def _record(row: dict, out: str) -> None:
         "`albumen bench group` on synthetic libraries (synthetic_faces.svg shows how they compare with LFW).",
         "Time is that of `albumen group` with the index given: reading, neighbours, people, writing.",
         "Own memory is what the process needs; pages of files come besides while the system has room.",
-        "Recall is the share of a face's nearest 80 same-person neighbours that the graph holds, over "
-        f"{_QUERIES:,} faces. Whole is the mean share of the faces of each of the {_FAMILY} largest people "
-        "that lies in one group, clean the mean share of that group.",
+        f"Recall is over {_QUERIES:,} faces: of their nearest 80 others that are as alike as the graph asks, "
+        "those that show the same person, and the share of these that the graph joins to the face.",
+        "Compact rows were searched on 128 bytes a face (`--compact`).",
+        f"Whole is the mean share of the faces of each of the {_FAMILY} largest people that lies in one "
+        "group, clean the mean share of that group.",
         f"A family's library has {_FAMILY} people of {_LARGEST:,} faces each among {_STRANGERS:,} faces of "
         f"strangers (`--family`); in the others the largest has a tenth of all, {_LARGEST:,} at most.",
         "",
@@ -276,7 +278,8 @@ def _record(row: dict, out: str) -> None:
         search = r["search"] or {}
         parts = search.get("seconds", {})
         recall = "exact" if r["neighbour_recall"] is None else f"{r['neighbour_recall']:.4f}"
-        faces = f"{r['faces']:,}" + ", a family" * bool(r.get("family"))
+        count, family, compact = _kind(r)
+        faces = f"{count:,}" + ", a family" * family + ", compact" * compact
         bcubed = f"{r['bcubed_f']:.4f} ({r['bcubed_precision']:.4f})"
         text.append(
             f"| {faces} | {r['threads']} | {r['seconds']:.0f} | {parts.get('neighbours', '')} "

@@ -307,11 +307,13 @@ def evaluate_dedupe(library, copies, seed, learn, as_json, quiet) -> None:
 @click.option("--out", type=click.Path(file_okay=False), help="Write the tables and the plot here.")
 @click.option("--distractors", type=click.IntRange(0), multiple=True, metavar="N",
               help="Hide the people among N synthetic faces; may be given several times.")  # fmt: skip
+@click.option("--synthetic", type=click.IntRange(0), default=50_000, show_default=True, metavar="N",
+              help="Leave out parts of the default method on N synthetic faces too.")  # fmt: skip
 @output_options
 @reported
-def evaluate_grouping(library, out, distractors, as_json, quiet) -> None:
+def evaluate_grouping(library, as_json, quiet, **how) -> None:
     """Score every way of grouping on samples of LFW, indexed in LIBRARY, with all settings frozen."""
-    print_result(commands.evaluate_grouping(library, out=out, distractors=distractors), as_json, quiet)
+    print_result(commands.evaluate_grouping(library, **how), as_json, quiet)
 
 
 _method = click.option(

@@ -183,11 +183,13 @@ def calibrate(library: str, out: str) -> Result:
     return Result(*learn(Library.open(library), out))
 
 
-def evaluate_grouping(library: str, *, out: str | None, distractors: tuple[int, ...]) -> Result:
+def evaluate_grouping(
+    library: str, *, out: str | None, distractors: tuple[int, ...], synthetic: int
+) -> Result:
     """All ways of grouping, scored."""
     from pipeline.evaluate_grouping import evaluate_grouping as evaluate
 
-    return Result(*evaluate(Library.open(library), out=out, distractors=distractors))
+    return Result(*evaluate(Library.open(library), out=out, distractors=distractors, synthetic=synthetic))
 
 
 def bench_index(

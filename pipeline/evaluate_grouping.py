@@ -23,7 +23,7 @@ from pipeline.faces_to_group import read_face_set, threshold_line
 from pipeline.labelled import labelled_photos
 from pipeline.options import UsageError, cores
 from pipeline.search_neighbours import EXACT_FACES, SearchSettings, search_neighbours
-from transforms.clustering_scores import ClusteringScores
+from transforms.clustering_scores import ClusteringScores, clustering_scores
 from transforms.grouping import DEFAULT, KMEANS, METHODS, REACH
 from transforms.grouping_samples import LabelledFaces, of_share, with_many_photos
 from transforms.library import Library, LibraryError
@@ -63,9 +63,10 @@ ABLATIONS = {
 
 
 def evaluate_grouping(
-    library: Library, *, out: str | None, distractors: tuple[int, ...]
+    library: Library, *, out: str | None, distractors: tuple[int, ...], synthetic: int
 ) -> tuple[list[str], dict[str, object]]:
-    """Scores all methods and ablations; with `out`, writes tables and plot there."""
+    """Scores all methods and ablations, these also on so many `synthetic` faces; with `out`, writes tables
+    and plot there."""
     if out and not importlib.util.find_spec("matplotlib"):
         raise UsageError("--out draws a plot, which needs matplotlib: pip install matplotlib")
     everything, names, known = read_labelled(library)
@@ -76,10 +77,13 @@ def evaluate_grouping(
     for method in METHODS:
         rows = {name: _scored(sample, Variant(method), known) for name, sample in samples.items()}
         lines += _section(f"Method {method}", rows, facts)
-    found = _grouped(everything, Variant(), known)
+    found = _grouped(everything.faces, Variant(), known)
     rows = {"all LFW, held-out people": everything.scores(found.group, ~learnt)}
     rows |= dict(_ablations(samples["learning half"], samples["held-out half"], known))
     lines += _section("The default without its parts, on the held-out half", rows, facts)
+    if synthetic:
+        rows = _synthetic_ablations(synthetic, known)
+        lines += _section(f"The default without its parts, on {synthetic:,} synthetic faces", rows, facts)
     if distractors:
         hidden = {f"{n:,} strangers": _among(everything, known, n) for n in (0, *distractors)}
         lines += _hidden_section(hidden, facts)
@@ -125,14 +129,14 @@ def _samples(everything: LabelledFaces, names: np.ndarray, learnt: np.ndarray) -
     return {name: everything.of_photos(photos) for name, photos in chosen.items() if photos.any()}
 
 
-def _grouped(sample: LabelledFaces, variant: Variant, known: Calibration) -> Assignment:
-    """The sample as a library of its own, with the settings that are shipped."""
-    faces = sample.faces if variant.cohort else replace(sample.faces, bias=None)
+def _grouped(faces: FaceSet, variant: Variant, known: Calibration, people: int | None = None) -> Assignment:
+    """The faces as a library of their own, with the settings that are shipped; `people` for k-means."""
+    faces = faces if variant.cohort else replace(faces, bias=None)
     clear = ~faces.weak(variant.rules.limits)
     threshold = threshold_line(known, variant.method).at(int(clear.sum())) + variant.shift
     grouped = partial(
         assign, faces, method=variant.method, threshold=threshold, seed=0, rules=variant.rules,
-        curve=known.confidence, people=len(np.unique(sample.people)) if variant.method == KMEANS else None,
+        curve=known.confidence, people=people if variant.method == KMEANS else None,
     )  # fmt: skip
     if len(faces.vectors) <= EXACT_FACES:
         return grouped()
@@ -148,7 +152,8 @@ def _grouped(sample: LabelledFaces, variant: Variant, known: Calibration) -> Ass
 
 
 def _scored(sample: LabelledFaces, variant: Variant, known: Calibration) -> ClusteringScores:
-    return sample.scores(_grouped(sample, variant, known).group)
+    people = len(np.unique(sample.people))
+    return sample.scores(_grouped(sample.faces, variant, known, people).group)
 
 
 def _ablations(
@@ -164,16 +169,28 @@ def _ablations(
 
 def _among(everything: LabelledFaces, known: Calibration, count: int) -> tuple[float, float, float]:
     """(BCubed F, P, R) of LFW's faces among `count` synthetic strangers' faces."""
-    hidden = everything.among(synthetic_strangers(count, known)) if count else everything
-    return hidden.bcubed_among(_grouped(hidden, Variant(), known).group)
+    hidden = everything.among(synthetic_faces_of(count, known, seed=1)[0]) if count else everything
+    return hidden.bcubed_among(_grouped(hidden.faces, Variant(), known).group)
 
 
-def synthetic_strangers(count: int, known: Calibration) -> FaceSet:
-    """Faces of people who never lived, photos numbered from 0."""
+def _synthetic_ablations(count: int, known: Calibration) -> dict[str, ClusteringScores]:
+    """On faces of whom all are labelled, the weak ones and several in a photo too; all at the shipped
+    threshold."""
+    faces, person = synthetic_faces_of(count, known, seed=2)
+    scores = {}
+    for name, variant in ABLATIONS.items():
+        group = _grouped(faces, variant, known).group
+        alone = int(group.max(initial=0)) + 1 + np.arange(len(group))
+        scores[name] = clustering_scores(person, np.where(group < 0, alone, group))
+    return scores
+
+
+def synthetic_faces_of(count: int, known: Calibration, *, seed: int) -> tuple[FaceSet, np.ndarray]:
+    """Faces of people who never lived, photos numbered from 0, and int[n] who they are."""
     from models.face_statistics import shipped_statistics
     from transforms.synthetic_faces import synthetic_faces
 
-    parts = list(synthetic_faces(shipped_statistics(), faces=count, seed=1))
+    parts = list(synthetic_faces(shipped_statistics(), faces=count, seed=seed))
 
     def all_of(name: str) -> np.ndarray:
         return np.concatenate([getattr(part, name) for part in parts])
@@ -183,7 +200,7 @@ def synthetic_strangers(count: int, known: Calibration) -> FaceSet:
     photo, size, score, yaw, sharpness = (
         all_of(name) for name in ("photo", "size", "score", "yaw", "sharpness")
     )
-    return FaceSet(vectors, photo, size, score, yaw, sharpness, bias)
+    return FaceSet(vectors, photo, size, score, yaw, sharpness, bias), all_of("person")
 
 
 def confidence_bins(

@@ -56,7 +56,10 @@ def faces_in_files(
             storage.remove_folder(library.file(name))
     facts: dict[str, object] = {}
     seconds = {"vectors": 0.0, "neighbours": 0.0}
-    with tempfile.TemporaryDirectory(prefix=_WORK, dir=library.path if local else None) as work:
+    # What can't be removed now, a mapped file on a network drive perhaps, the next run removes.
+    with tempfile.TemporaryDirectory(
+        prefix=_WORK, dir=library.path if local else None, ignore_cleanup_errors=True
+    ) as work:
         started = time.monotonic()
         vectors, bias = _written(library, order, known, f"{work}/vectors", threads=settings.running_threads())
         seconds["vectors"] = round(time.monotonic() - started, 1)

@@ -14,8 +14,11 @@ from transforms.people import Rules
 def parameters(method: str, rules: Rules, number: int | None = None) -> dict[str, object]:
     """All settings that shaped the groups, besides those of the library's calibration; `number` is how many
     people k-means was asked for."""
+    from transforms.bursts import BURST  # on use: compiles
+
     return {
         "neighbours": people.NEIGHBOURS,
+        "bursts_from": BURST,
         "same_photo": {"apart": rules.same_photo, "but_from": people.IDENTICAL, "meeting": MEETING},
         "attaching": {
             "closest": people._CLOSEST,
@@ -34,9 +37,9 @@ def _of_method(method: str, rules: Rules, number: int | None) -> dict[str, objec
         means = {"sharpening": SHARPENING, "seen_together": SEEN_TOGETHER}
         return {"merge": rules.merge, **levels, **means, "least_weight": grouping._LEAST_WEIGHT}
     if method == HDBSCAN:
-        return {**SMALLEST, "too_near": TOO_NEAR, "along_graph_from": grouping._EXACT_LIMIT}
+        return {**SMALLEST, "too_near": TOO_NEAR, "all_distances_up_to": grouping._EXACT_LIMIT}
     if method == AGGLOMERATIVE:
-        return {"linkage": "average", "along_graph_from": grouping._EXACT_LIMIT}
+        return {"linkage": "average", "all_distances_up_to": grouping._EXACT_LIMIT}
     if method == CHINESE_WHISPERS:
         return {"least_weight": grouping._LEAST_WEIGHT}
     if method == KMEANS:

@@ -13,7 +13,7 @@ from transforms import storage
 from transforms.cells import plan_cells, sample_size
 from transforms.compact_vectors import learn_compact_form
 from transforms.neighbours import NeighbourGraph, neighbour_graph
-from transforms.vector_file import VectorFile
+from transforms.vector_file import VectorFile, new_mapped
 
 if TYPE_CHECKING:
     from transforms.probe_search import Cells
@@ -118,7 +118,7 @@ def _in_files(work: str, faces: int) -> NeighbourGraph:
     if not total:
         return NeighbourGraph(faces, *(np.zeros(0, kind) for kind in names.values()))
     whole = {
-        name: np.memmap(os.path.join(work, f"graph-{name}"), kind, "w+", shape=(total,))
+        name: new_mapped(os.path.join(work, f"graph-{name}"), np.dtype(kind), (total,))
         for name, kind in names.items()
     }
     start = 0

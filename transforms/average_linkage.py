@@ -20,11 +20,16 @@ from transforms.neighbours import NeighbourGraph
 
 def linked_groups(distances: np.ndarray, threshold: float) -> np.ndarray:
     """int64[n]: a group for every face. `distances` float64[n, n]: 1 minus the similarity of all pairs."""
-    from scipy.cluster.hierarchy import fcluster, linkage
-    from scipy.spatial.distance import squareform
+    from sklearn.cluster import AgglomerativeClustering
 
-    tree = linkage(squareform(distances, checks=False), method="average")
-    return fcluster(tree, t=1 - threshold, criterion="distance").astype(np.int64) - 1
+    if len(distances) < 2:
+        return np.zeros(len(distances), np.int64)
+    # Groups are joined below the given distance: at the threshold itself, as elsewhere, they are alike.
+    found = AgglomerativeClustering(
+        None, metric="precomputed", linkage="average",
+        distance_threshold=float(np.nextafter(1 - threshold, 2)), compute_full_tree=True,
+    ).fit(distances)  # fmt: skip
+    return found.labels_.astype(np.int64)
 
 
 def linked_groups_along(

@@ -8,13 +8,11 @@ overlapping parts.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from transforms.blocked_search import Directed, search, similarities, strongest
+from transforms.bursts import BURST, first_of_burst, search_past_bursts
 
-# Shots of one burst are this much alike and more; two photos of one person hardly ever are.
-BURST = 0.93
 _BURST_NEIGHBOURS = 32
 _INHERITED = 16
 _ROUNDS = 4
@@ -29,7 +27,7 @@ def search_cell(
     Complete up to `most` faces; beyond that near-identical faces stand for each other.
     """
     if len(vectors) <= most:
-        return search(vectors, k, least=least, bias=bias)
+        return search_past_bursts(vectors, k, least=least, bias=bias)
     leader = collapse_bursts(vectors, most=most)
     leaders = np.flatnonzero(leader == np.arange(len(vectors)))
     found = _by_parts(vectors[leaders], _of(bias, leaders), k, least=least, most=most)
@@ -58,12 +56,12 @@ def collapse_bursts(vectors: np.ndarray, *, most: int) -> np.ndarray:
         alone = np.flatnonzero(leader == np.arange(len(vectors)))
         if len(alone) <= most:
             break
-        direction = generator.standard_normal(vectors.shape[1], np.float32)
-        along = alone[np.argsort(vectors[alone] @ direction, kind="stable")]
+        direction = np.asarray(generator.standard_normal(vectors.shape[1], np.float32))
+        along = alone[np.argsort(_along(vectors[alone], direction), kind="stable")]
         for start in range(0, len(along), most):
             part = np.sort(along[start : start + most])
             found = search(vectors[part], _BURST_NEIGHBOURS, least=BURST)
-            leader[part] = part[_first_of_burst(len(part), found.face, found.other)]
+            leader[part] = part[first_of_burst(len(part), found.face, found.other)]
         leader = _with_followers_near(vectors, leader)
     return leader
 
@@ -76,22 +74,6 @@ def _with_followers_near(vectors: np.ndarray, leader: np.ndarray) -> np.ndarray:
     final[moved[~near]] = moved[~near]
     # One that stands alone again leads nobody: its own followers were moved with it.
     return final
-
-
-@numba.njit(cache=True, nogil=True)
-def _first_of_burst(faces, left, right):
-    """Goes through faces in order; one that no burst holds yet begins one with its neighbours."""
-    leader = np.full(faces, -1, np.int64)
-    edge = 0
-    for face in range(faces):
-        begins = leader[face] < 0
-        if begins:
-            leader[face] = face
-        while edge < len(left) and left[edge] == face:
-            if begins and leader[right[edge]] < 0:
-                leader[right[edge]] = face
-            edge += 1
-    return leader
 
 
 def _inherited(leader: np.ndarray, face: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -112,6 +94,11 @@ def _inherited(leader: np.ndarray, face: np.ndarray, other: np.ndarray) -> tuple
     return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])
 
 
+def _along(vectors: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """float32[n]: products that don't depend on how many threads the linear algebra has."""
+    return np.einsum("ij,j->i", vectors, direction.astype(vectors.dtype))
+
+
 def _of(bias: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
     return None if bias is None else bias[rows]
 
@@ -123,8 +110,8 @@ def _by_parts(vectors: np.ndarray, bias: np.ndarray | None, k: int, *, least: fl
         return search(vectors, k, least=least, bias=bias)
     middle = vectors.mean(axis=0)
     sample = vectors[:: max(1, len(vectors) // 4096)] - middle
-    direction = np.linalg.eigh(sample.T @ sample)[1][:, -1]
-    along = np.argsort(vectors @ direction, kind="stable")
+    direction = np.linalg.eigh(np.einsum("ij,ik->jk", sample, sample))[1][:, -1]
+    along = np.argsort(_along(vectors, direction), kind="stable")
     faces, others, similarity = [], [], []
     for start in range(0, len(vectors) - most // 2, max(1, most // 2)):
         part = np.sort(along[start : start + most])

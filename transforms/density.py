@@ -10,8 +10,8 @@ stays one group therefore (Malzer & Baum 2020, a hybrid of HDBSCAN and DBSCAN).
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import minimum_spanning_tree
+from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from transforms.neighbours import NeighbourGraph
 
@@ -30,17 +30,24 @@ _LEAST = 1e-6
 
 def dense_groups(distances: np.ndarray, threshold: float) -> np.ndarray:
     """int64[n]: the group of each face; who is noise is alone. `distances` float64[n, n]: 1 minus the
-    similarity of all pairs."""
-    count = len(distances)
-    table = np.full((count + 2, count + 2), _APART)
-    table[:count, :count] = distances
-    table[count:, count:] = _TOGETHER
-    np.fill_diagonal(table, 0)
-    return _fitted(table, count, threshold)
+    similarity of all pairs. What no chain of pairs at the threshold joins is apart."""
+    parts, part = connected_components(csr_matrix(distances <= 1 - threshold), directed=False)
+    labels = np.arange(len(distances))
+    for members in (
+        np.flatnonzero(part == p) for p in np.flatnonzero(np.bincount(part, minlength=parts) > 1)
+    ):
+        count = len(members)
+        table = np.full((count + 2, count + 2), _APART)
+        table[:count, :count] = distances[np.ix_(members, members)]
+        table[count:, count:] = _TOGETHER
+        np.fill_diagonal(table, 0)
+        labels[members] = members[_first(_fitted(table, count, threshold))]
+    return labels
 
 
 def dense_groups_along(graph: NeighbourGraph, threshold: float) -> np.ndarray:
-    """The same of a connected graph, where pairs without an edge are as far apart as its paths say.
+    """The same of a graph that is connected at the threshold; pairs without an edge are as far apart as the
+    paths between them say.
 
     The nearest neighbour's distance never exceeds that of another, so the hierarchy is single linkage's,
     and the minimum spanning tree holds all of it.
@@ -51,6 +58,12 @@ def dense_groups_along(graph: NeighbourGraph, threshold: float) -> np.ndarray:
     distance = np.append(np.maximum(1 - graph.similarity.astype(np.float64), _LEAST), [_APART, _TOGETHER])
     tree = minimum_spanning_tree(coo_matrix((distance, (left, right)), (count + 2, count + 2)).tocsr())
     return _fitted((tree + tree.T).tocsr(), count, threshold)
+
+
+def _first(labels: np.ndarray) -> np.ndarray:
+    """int64[n]: where the group of each stands first."""
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return first[inverse]
 
 
 def _fitted(distances, count: int, threshold: float) -> np.ndarray:

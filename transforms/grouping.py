@@ -9,10 +9,10 @@ hdbscan          density-based, of no fixed level (Campello et al. 2013; Malzer 
 chinese-whispers label propagation on the neighbour graph (Biemann 2006; Raghavan et al. 2007)
 kmeans           the paper's other example; the number of people must be known
 
-Connected components of the graph of all pairs above the threshold can be clustered one by one without
-changing what average linkage finds, since two groups whose mean similarity reaches the threshold hold
-a pair that does. That is how the two exact methods reach beyond small libraries; a component that is
-itself too large for a table of its distances goes along its edges.
+Small libraries are grouped by the two hierarchical methods from all their distances. In larger ones the
+connected components of the neighbour graph are grouped one by one: two groups whose mean similarity
+reaches the threshold hold a pair that does. A component that is itself too large for a table of its
+distances goes along its edges.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _FINER, _COARSER = 0.03, -0.03
 REACH = 0.06
 # Putting together makes larger groups, whose means are surer.
 _ROUNDS = 2
-# A larger component's distances would take gigabytes, several times over.
-_EXACT_LIMIT = 10_000
+# The distances of more faces would take gigabytes, several times over.
+_EXACT_LIMIT = 5_000
 # Larger libraries are given to k-means in batches.
 _KMEANS_LIMIT = 20_000
 # Edges at the threshold keep a little weight, so that a face with one of them still belongs.
@@ -81,23 +81,26 @@ def group_strong(
     default method ends with the communities at the threshold.
     Raises ValueError for an unknown method, or k-means without `people`.
     """
-    graph = faces.graph.filter(faces.graph.similarity >= threshold)
-    ran = ""
-    if method == DEFAULT:
-        if merge:
-            labels = _default_groups(faces, threshold=threshold, seed=seed)
-        else:
-            labels = map_equation_groups(graph, threshold=threshold, seed=seed)
-        ran = f"map equation on the graph of {len(graph.left):,} edges" + ", merged by means" * merge
+
+    def deciding() -> NeighbourGraph:
+        return faces.graph.filter(faces.graph.similarity >= threshold)
+
+    edges = f"{np.count_nonzero(faces.graph.similarity >= threshold):,} edges"
+    if method == DEFAULT and merge:
+        labels = _default_groups(faces, threshold=threshold, seed=seed)
+        ran = f"map equation on the graph of {edges}, merged by means"
+    elif method == DEFAULT:
+        labels = map_equation_groups(deciding(), threshold=threshold, seed=seed)
+        ran = f"map equation on the graph of {edges}"
     elif method == CHINESE_WHISPERS:
-        labels = whispered_groups(graph, threshold=threshold, seed=seed)
-        ran = f"label propagation on the graph of {len(graph.left):,} edges"
+        labels = whispered_groups(deciding(), threshold=threshold, seed=seed)
+        ran = f"label propagation on the graph of {edges}"
     elif method == KMEANS:
         found, ran = _kmeans_groups(faces.vectors[faces.clear], people, seed=seed)
         labels = int(found.max(initial=-1)) + 1 + np.arange(len(faces.vectors))
         labels[faces.clear] = found
     elif method in (AGGLOMERATIVE, HDBSCAN):
-        labels, ran = _by_component(faces, graph, method, threshold=threshold)
+        labels, ran = _by_component(faces, deciding(), method, threshold=threshold)
     else:
         raise ValueError(f"unknown method {method!r}: choose one of {', '.join(METHODS)}")
     return Grouped(renumbered(labels), ran)
@@ -113,8 +116,10 @@ def renumbered(labels: np.ndarray) -> np.ndarray:
 
 def _default_groups(faces: StrongFaces, *, threshold: float, seed: int) -> np.ndarray:
     labels = fine_groups(faces.graph, threshold=threshold, seed=seed)
-    near = replace(faces, graph=faces.graph.filter(faces.graph.similarity >= threshold - REACH))
-    return merged_groups(near, labels, threshold=threshold, seed=seed)
+    near = faces.graph.similarity >= threshold - REACH
+    # Hardly ever is there anything to leave out; a copy of so many edges is worth avoiding.
+    part = faces if near.all() else replace(faces, graph=faces.graph.filter(near))
+    return merged_groups(part, labels, threshold=threshold, seed=seed)
 
 
 def fine_groups(graph: NeighbourGraph, *, threshold: float, seed: int) -> np.ndarray:
@@ -200,16 +205,24 @@ def _members(labels: np.ndarray) -> Iterator[np.ndarray]:
 def _by_component(
     faces: StrongFaces, graph: NeighbourGraph, method: str, *, threshold: float
 ) -> tuple[np.ndarray, str]:
-    """Each connected component by itself: from all its distances, or a larger one along its edges."""
+    """Few faces at once; else each connected component by itself, a large one along its edges."""
     from transforms.average_linkage import linked_groups, linked_groups_along  # on use: compiles
     from transforms.density import dense_groups, dense_groups_along
 
+    name = "average linkage" if method == AGGLOMERATIVE else HDBSCAN
+
+    def from_distances(members: np.ndarray) -> np.ndarray:
+        distances = _distances(faces.vectors[members], faces.bias[members])
+        return (linked_groups if method == AGGLOMERATIVE else dense_groups)(distances, threshold)
+
     labels = np.arange(graph.faces, dtype=np.int64)
     next_label, exactly, along = graph.faces, 0, 0
+    if len(faces.clear) <= _EXACT_LIMIT:
+        labels[faces.clear] = next_label + from_distances(faces.clear)
+        return labels, f"{name} from all distances"
     for members in _members(components(graph)):
         if len(members) <= _EXACT_LIMIT:
-            distances = _distances(faces.vectors[members], faces.bias[members])
-            found = (linked_groups if method == AGGLOMERATIVE else dense_groups)(distances, threshold)
+            found = from_distances(members)
             exactly += 1
         else:
             part = graph_within(graph, members)
@@ -222,8 +235,7 @@ def _by_component(
             along += 1
         labels[members] = next_label + found
         next_label += int(found.max()) + 1
-    name = "average linkage" if method == AGGLOMERATIVE else HDBSCAN
-    ran = f"{name}, {exactly:,} connected components from all distances"
+    ran = f"{name}, {exactly:,} connected components from all their distances"
     if along:
         ran += f", {along:,} of more than {_EXACT_LIMIT:,} faces along the neighbour graph"
     return labels, ran

@@ -53,15 +53,16 @@ def nearest(queries: np.ndarray, base: np.ndarray, k: int) -> tuple[np.ndarray, 
 def neighbour_graph(
     vectors: np.ndarray, *, k: int, least: float, bias: np.ndarray | None = None, threads: int = 1
 ) -> NeighbourGraph:
-    """Connects every face to its `k` most similar others with a similarity of at least `least`.
+    """Connects every face to its `k` most similar others with a similarity of at least `least`; where those
+    are all shots of one burst, also past it (`bursts`).
 
     `vectors` float32[n, d] of unit length, `bias` float32[n]. An edge that both ends name occurs once, in
     order of both ends. All pairs are compared: fit for up to some 200,000 faces; see `large_neighbours`
     for more.
     """
-    from transforms.blocked_search import search
+    from transforms.bursts import search_past_bursts  # on use: compiles
 
-    return undirected(len(vectors), search(vectors, k, least=least, bias=bias, threads=threads))
+    return undirected(len(vectors), search_past_bursts(vectors, k, least=least, bias=bias, threads=threads))
 
 
 def undirected(faces: int, found: Directed) -> NeighbourGraph:

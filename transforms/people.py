@@ -239,11 +239,13 @@ def loose_neighbours(
         unlisted = _unlisted(len(group), found.face, found.similarity, _ATTACH_NEIGHBOURS, least)
         return LooseNeighbours(found.face, found.other, found.similarity, unlisted)
     parts = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
+    lowest = 1.0
     for start in range(0, len(graph.left), _SLICE):
         left, right, similarity = (
             np.asarray(column[start : start + _SLICE])
             for column in (graph.left, graph.right, graph.similarity)
         )
+        lowest = min(lowest, float(similarity.min()))
         parts += [
             (a[mine], b[mine], similarity[mine])
             for a, b in ((left, right), (right, left))
@@ -252,7 +254,7 @@ def loose_neighbours(
     face, other, similarity = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     order = np.lexsort((-similarity, face))
     face, other, similarity = face[order], other[order], similarity[order]
-    unlisted = _unlisted(len(group), face, similarity, NEIGHBOURS, float(similarity.min(initial=1)))
+    unlisted = _unlisted(len(group), face, similarity, NEIGHBOURS, lowest)
     grouped = group[other] >= 0
     return LooseNeighbours(face[grouped], other[grouped], similarity[grouped], unlisted)
 
@@ -280,7 +282,7 @@ def attach(
     near = loose_neighbours(vectors, None, group) if near is None else near
     if not len(near.loose):
         return result
-    loose, best, fit, second, alone = _best_people(near.loose, group[near.core], near.similarity)
+    loose, best, fit, second, alone = _best_people(near, group)
     # Who sees one person alone among the neighbours may have a runner-up beyond them.
     unseen = np.flatnonzero(alone & (fit >= threshold) & (near.unlisted[loose] > fit - margin))
     second[unseen] = fit[unseen] - _lead(vectors, group, loose[unseen], best[unseen])
@@ -298,18 +300,23 @@ def attach(
 
 
 def _best_people(
-    face: np.ndarray, person: np.ndarray, value: np.ndarray
+    near: LooseNeighbours, group: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The person that each face's neighbours speak for: (face, person, its fit, the runner-up's, whether
-    there is none). `person` int[m] and `value` float[m] are the neighbours', `face` int[m] whose they are.
+    """The person that each loose face's neighbours speak for: (face, person, its fit, the runner-up's,
+    whether there is none).
+
+    Of a person's closest faces those that are not listed count as alike as they may be at most.
     """
+    face, person, value = near.loose, group[near.core], near.similarity
     order = np.lexsort((-value, person, face))
     face, person, value = face[order], person[order], value[order]
     starts = np.flatnonzero(np.append(True, (np.diff(face) != 0) | (np.diff(person) != 0)))
-    sizes = np.diff(np.append(starts, len(face)))
-    place = np.arange(len(face)) - np.repeat(starts, sizes)
+    listed = np.diff(np.append(starts, len(face)))
+    place = np.arange(len(face)) - np.repeat(starts, listed)
     closest = np.where(place < _CLOSEST, value, 0)
-    fits = np.add.reduceat(closest, starts) / np.minimum(sizes, _CLOSEST)
+    counted = np.minimum(np.bincount(group[group >= 0])[person[starts]], _CLOSEST)
+    missing = np.maximum(counted - listed, 0) * np.minimum(near.unlisted[face[starts]], value[starts])
+    fits = (np.add.reduceat(closest, starts) + missing) / counted
     face, person = face[starts], person[starts]
     order = np.lexsort((-person, -fits, face))
     face, person, fits = face[order], person[order], fits[order]

@@ -71,7 +71,7 @@ def neighbours_among(
         queries = Table.of(wanted, None if bias is None else bias[rows], form)
         # torch keeps the number of threads for each thread anew; one thread sums in one order.
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            meetings = _meetings(wanted, np.arange(len(vectors)) if base is None else base, cells)
+            meetings = _meetings(wanted, len(vectors), base, cells)
             for (asking, others), table in _one_ahead(
                 lambda meeting: _table_of(vectors, bias, meeting[1], form), meetings
             ):
@@ -85,17 +85,22 @@ def neighbours_among(
 
 
 def _meetings(
-    wanted: np.ndarray, base: np.ndarray, cells: Cells | None
+    wanted: np.ndarray, faces: int, base: np.ndarray | None, cells: Cells | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(int64[a] some of the queries float32[m, d] `wanted`, int64[b] the faces they are compared with)."""
     if cells is None:
-        for start in range(0, len(base), _SLICE):
-            yield np.arange(len(wanted)), base[start : start + _SLICE]
+        others = np.arange(faces) if base is None else base
+        for start in range(0, len(others), _SLICE):
+            yield np.arange(len(wanted)), others[start : start + _SLICE]
         return
+    allowed = np.full(faces, base is None)
+    if base is not None:
+        allowed[base] = True
     asking = _places(nearest_cells(wanted, cells.centres, cells.probes), len(cells.centres))
     for queries, members in zip(asking, cells.members, strict=True):
-        if len(queries) and len(members):
-            yield queries, members
+        others = members[allowed[members]] if len(queries) else members
+        if len(queries) and len(others):
+            yield queries, others
 
 
 def _table_of(vectors: np.ndarray, bias: np.ndarray | None, rows: np.ndarray, form: Format) -> Table:

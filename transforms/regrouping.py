@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from transforms.people import (
     assign,
     clear_neighbours,
 )
+
+if TYPE_CHECKING:
+    from transforms.blocked_search import Directed
 
 FULL, RENEWED, INCREMENT = "full", "renewed on the kept graph", "increment"
 
@@ -73,16 +77,23 @@ def exact_search(threads: int = 1) -> Search:
 def neighbours_of(
     faces: FaceSet, least: float, rows: np.ndarray, base: np.ndarray | None = None, **how
 ) -> NeighbourGraph:
-    """The neighbours of int64[m] `rows` among int64[b] `base`, or all faces, each edge once.
+    """The neighbours of int64[m] `rows` among int64[b] `base`, or all faces, each edge once, past bursts.
 
     `how`: see `probe_search.neighbours_among`.
     """
-    from transforms.probe_search import neighbours_among  # on use: compiles
+    from transforms.bursts import past_bursts  # on use: compiles
+    from transforms.probe_search import neighbours_among
 
-    found = neighbours_among(
-        faces.vectors, rows, NEIGHBOURS, least=least, bias=faces.biases(), base=base, **how
-    )
-    return undirected(len(faces.vectors), found)
+    count, bias = len(faces.vectors), faces.biases()
+
+    def among(rows: np.ndarray, base: np.ndarray | None) -> Directed:
+        return neighbours_among(faces.vectors, rows, NEIGHBOURS, least=least, bias=bias, base=base, **how)
+
+    def again(rows: np.ndarray, others: np.ndarray) -> Directed:
+        return among(rows, others if base is None else np.intersect1d(others, base, assume_unique=True))
+
+    found = past_bursts(among(rows, base), count, NEIGHBOURS, bias=bias, again=again)
+    return undirected(count, found)
 
 
 def regroup(
@@ -104,16 +115,18 @@ def regroup(
     least = threshold - REACH
     graph: NeighbourGraph | None = None
     if kept is not None and frozen is not None:
+        # A kept graph has clear faces alone: where weak ones attach along the graph it would not do.
+        known = None if search.along else kept.graph
         little = count < RENEWAL * frozen.clear
         grows = little and changed is not None and method == DEFAULT and rules.merge
-        if grows or (kept.graph is not None and (little or frozen.least <= least)):
+        if grows or (known is not None and (little or frozen.least <= least)):
             least = frozen.least
             near = partial(search.among, faces, least)
             # A weak face has no place in the graph, but may attach to someone.
             fresh = near(
                 np.flatnonzero(~kept.known & (clear | grows)), None if grows else np.flatnonzero(clear)
             )
-            graph = _grown(kept.graph, fresh, clear) if kept.graph is not None else None
+            graph = _grown(known, fresh, clear) if known is not None else None
             if grows:
                 assert changed is not None
                 found, regrouped = increment(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ import numpy as np
 from transforms import storage
 
 _SLICE = 32_768
+_ZEROS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def write_vectors(
     if not count:
         storage.write_bytes(path, b"")
         return VectorFile(path, count, dimensions)
-    table = np.memmap(path, np.dtype("<f4"), "w+", shape=(count, dimensions))
+    table = new_mapped(path, np.dtype("<f4"), (count, dimensions))
 
     def put(stream: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
         for rows, vectors in stream:
@@ -87,3 +90,19 @@ def write_vectors(
     with ThreadPoolExecutor(len(streams)) as pool:
         list(pool.map(put, streams))
     return VectorFile(path, count, dimensions)
+
+
+def new_mapped(path: str, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """A new local file of zeros as an array that can be written to.
+
+    Its room on the drive is taken at once: a mapped file with holes would end the process without a word
+    when the drive fills up. Raises WriteFailed where there isn't enough.
+    """
+    wanted = math.prod(shape) * dtype.itemsize
+    with storage.writing(path), open(path, "wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, wanted)
+        else:  # macOS
+            for start in range(0, wanted, _ZEROS):
+                file.write(bytes(min(_ZEROS, wanted - start)))
+    return np.memmap(path, dtype, "r+", shape=shape)

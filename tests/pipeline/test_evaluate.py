@@ -82,7 +82,7 @@ def test_a_calibration_is_learnt_from_one_half_and_found_again(labelled: Library
 
 
 def test_every_way_of_grouping_is_scored(labelled: Library, tmp_path: Path) -> None:
-    lines, facts = evaluate_grouping(labelled, out=str(tmp_path / "out"), distractors=())
+    lines, facts = evaluate_grouping(labelled, out=str(tmp_path / "out"), distractors=(), synthetic=1500)
     tables = (tmp_path / "out" / "grouping_tables.md").read_text()
     assert tables == "\n".join(lines) + "\n"
     for method in METHODS:
@@ -92,6 +92,10 @@ def test_every_way_of_grouping_is_scored(labelled: Library, tmp_path: Path) -> N
         assert scores["all LFW"]["people"] == PEOPLE
         assert scores["all LFW"]["bcubed_f"] > 0.8, method
     assert all(name in tables for name in ABLATIONS if name != "default")
+    synthetic = facts["The default without its parts, on 1,500 synthetic faces"]
+    assert isinstance(synthetic, dict) and list(synthetic) == list(ABLATIONS)
+    assert synthetic["default"]["faces"] == 1500
+    assert 0.8 < synthetic["default"]["bcubed_f"] < 1
     bins = facts["confidence"]
     assert isinstance(bins, list) and sum(count for count, _, _ in bins) > PEOPLE
     assert (tmp_path / "out" / "confidence.svg").read_text().startswith("<?xml")

@@ -5,7 +5,8 @@ import pytest
 
 from tests.transforms.test_blocked_search import people_vectors
 from transforms.blocked_search import search
-from transforms.cell_search import BURST, collapse_bursts, search_cell
+from transforms.bursts import BURST
+from transforms.cell_search import collapse_bursts, search_cell
 from transforms.cells import nearest_cells, plan_cells, sample_size
 from transforms.compact_vectors import learn_compact_form
 

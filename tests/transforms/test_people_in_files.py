@@ -68,3 +68,22 @@ def test_corrections_hold_on_a_graph_in_files_as_they_do_in_memory(tmp_path: Pat
         lambda part, local, _: assign(part, method="default", threshold=LEVEL, seed=0, constraints=local),
     )  # fmt: skip
     np.testing.assert_array_equal(found.group, expected.group)
+
+
+def test_one_close_face_of_several_is_not_enough_in_files_either() -> None:
+    """What a graph doesn't list is less alike than what it does."""
+    random = np.random.default_rng(0)
+
+    def unit(x: np.ndarray) -> np.ndarray:
+        return (x / np.linalg.norm(x, axis=-1, keepdims=True)).astype(np.float32)
+
+    person = unit(random.normal(size=64) + 0.55 * random.normal(size=(6, 64)))
+    weak = unit(person[0] + 1.1 * unit(random.normal(size=64)))
+    vectors, ones = np.vstack([person, weak]), np.ones(7, np.float32)
+    assert (vectors[:6] @ weak > 0.67).sum() == 1
+    faces = FaceSet(vectors, np.arange(7), np.array([90] * 6 + [10], np.float32), ones, 0 * ones, ones)
+    graph = neighbour_graph(vectors, k=80, least=0.61)
+    in_files = assign(faces, method="default", threshold=0.67, seed=0, graph=graph, attach_along=graph)
+    in_memory = assign(faces, method="default", threshold=0.67, seed=0)
+    np.testing.assert_array_equal(in_files.group, in_memory.group)
+    assert in_files.group.tolist() == [0] * 6 + [-1]
