@@ -16,6 +16,7 @@ from pipeline.faces_to_group import (
     ReadyFaces,
     calibration,
     faces_in_memory,
+    read_embeddings,
     read_features,
     shipped_for,
     threshold_line,
@@ -44,7 +45,7 @@ from transforms.succession import (
     overlap,
 )
 from transforms.successors import Successors
-from transforms.tables import EMBEDDING, FACE_ID, PHOTO_ID, matrix
+from transforms.tables import FACE_ID, PHOTO_ID
 
 if TYPE_CHECKING:
     from pipeline.group_in_files import Observer
@@ -204,7 +205,7 @@ def _calibration(
     if same and isinstance(line, dict) and len(photo) < RENEWAL * float(str(made.get("faces_at_full", 0))):
         return Calibration(np.array(centre, np.float32), {method: Line(**line)}, FROM_LIBRARY)
     if len(photo) <= EXACT_FACES:
-        return calibration(library, matrix(library.read_faces([EMBEDDING])[EMBEDDING]), photo)
+        return calibration(library, read_embeddings(library), photo)
     from pipeline.group_in_files import sampled_embeddings
 
     rows, embeddings = sampled_embeddings(library, order)

@@ -28,6 +28,7 @@ from transforms.tables import (
     fixed_lists,
     matrix,
 )
+from transforms.whole_vectors import broken
 
 _BATCH = 256
 # As when indexing: never decoded larger for the sake of a small face.
@@ -112,8 +113,8 @@ def reembed(
     if not kept:
         return Reembedded(None, missing)
     found_vectors = np.concatenate(vectors)
-    if not np.isfinite(found_vectors).all():
-        raise FloatingPointError("the embedder gave values that are no numbers")
+    if len(broken(found_vectors)):
+        raise FloatingPointError("the embedder gave zeros or values that are no numbers")
     table = faces.take(pa.array(kept))
     table = table.set_column(
         table.schema.get_field_index(SHARPNESS), SHARPNESS, pa.array(np.array(sharp, np.float32))
