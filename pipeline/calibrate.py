@@ -8,7 +8,6 @@ judging.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from pipeline.evaluate import in_learning_half
 from pipeline.labelled import labelled_photos
 from transforms.clustering_scores import clustering_scores
 from transforms.grouping import DEFAULT, THRESHOLD_METHODS, StrongFaces, group_strong
+from transforms.grouping_samples import of_share
 from transforms.library import Library, LibraryError
 from transforms.people import own_likeness, strong_faces
 from transforms.verification import centred
@@ -85,19 +85,13 @@ def learnt_cohort(vectors: np.ndarray, people: np.ndarray) -> Cohort | None:
 
 def _samples(names: np.ndarray) -> list[np.ndarray]:
     """int[k] each: faces of shares of the people."""
-    rank, samples = _hash_rank(names), []
+    samples = []
     for share in _SHARES:
         for repeat in range(_REPEATS if share <= 0.25 else 1):
-            chosen = np.flatnonzero((rank + repeat * 0.31) % 1.0 < share)
+            chosen = np.flatnonzero(of_share(names, share, repeat=repeat))
             if len(chosen) >= _LEAST_FACES:
                 samples.append(chosen)
     return samples
-
-
-def _hash_rank(names: np.ndarray) -> np.ndarray:
-    """float64[n] in 0 to 1: people in an order that has nothing to do with their names."""
-    ranks = {n: int(hashlib.sha256(n.encode()).hexdigest()[:12], 16) / 16**12 for n in set(names.tolist())}
-    return np.array([ranks[n] for n in names])
 
 
 def _learnt_line(

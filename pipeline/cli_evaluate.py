@@ -151,15 +151,22 @@ def evaluate_dims(folder, labels, out, embedder, as_json, quiet) -> None:
 
 @evaluate.command("clusters")
 @library_argument
+@click.argument("labels", type=click.Path(exists=True), required=False)
 @output_options
 @reported
-def evaluate_clusters(library, as_json, quiet) -> None:
-    """Score the people of LIBRARY against its archive's folders, one a person (as in LFW).
+def evaluate_clusters(library, labels, as_json, quiet) -> None:
+    """Score the people of LIBRARY against LABELS, or else its archive's folders, one a person (as in LFW).
 
-    The labelled face of a photo is the one that covers its centre. Ungrouped faces count as people
-    of their own.
+    LABELS is a CSV file with the columns photo (the path below the archive's folder), person, and perhaps
+    x and y, a point in the face in pixels of the upright photo; faces of one photo have a line each, with
+    their points. Or it is a folder tree with copies of LIBRARY's photos, byte for byte: the last folder's
+    name is the person, so 2019/Anna and 2020/Anna are one; a photo that lies in folders of several people
+    is left out.
+
+    Without a point the labelled face is the photo's only one, or the one that covers its centre.
+    Ungrouped faces, and labelled ones that were not found, count as people of their own.
     """
-    print_result(commands.evaluate_clusters(library), as_json, quiet)
+    print_result(commands.evaluate_clusters(library, labels), as_json, quiet)
 
 
 @evaluate.command("calibrate")

@@ -161,11 +161,11 @@ def migrate(library: str, *, embedder: str, mirror: bool, without_missing: bool,
     return Result(lines, facts)
 
 
-def evaluate_clusters(library: str) -> Result:
-    """Grouping against folders."""
+def evaluate_clusters(library: str, labels: str | None) -> Result:
+    """Grouping against folders or a file of labels."""
     from pipeline.evaluate import clusters
 
-    return Result(*clusters(Library.open(library)))
+    return Result(*clusters(Library.open(library), labels))
 
 
 def stats(library: str, *, ask: bool, count: int) -> Result:

@@ -16,6 +16,7 @@ from transforms.present_rows import FaceOrder
 from transforms.regrouping import Search, exact_search
 from transforms.tables import EMBEDDING, FACE_ID, FACE_SIZE, PHOTO_ID, SCORE, SHARPNESS, YAW, matrix
 from transforms.verification import centred
+from transforms.whole_vectors import require_whole
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ def shipped_for(library: Library) -> Calibration | None:
 
 def faces_in_memory(library: Library, faces: FaceSet, known: Calibration, *, threads: int) -> ReadyFaces:
     """The faces, given in order of face_id without their vectors, with all that grouping needs."""
-    embeddings = matrix(library.read_faces([EMBEDDING])[EMBEDDING])
-    return ReadyFaces(with_vectors(faces, embeddings, known), exact_search(threads), {"exact": True})
+    return ReadyFaces(
+        with_vectors(faces, read_embeddings(library), known), exact_search(threads), {"exact": True}
+    )
 
 
 def read_features(library: Library) -> tuple[pa.Table, FaceSet, FaceOrder]:
@@ -53,6 +55,13 @@ def read_features(library: Library) -> tuple[pa.Table, FaceSet, FaceOrder]:
     table, order = library.read_faces_in_order(columns)
     features = (table[c].to_numpy() for c in (FACE_SIZE, SCORE, YAW, SHARPNESS))
     return table, FaceSet(np.zeros((len(table), 0), np.float32), photo_numbers(table), *features), order
+
+
+def read_embeddings(library: Library) -> np.ndarray:
+    """float32[n, d]: the vectors of all faces. Raises LibraryError where one is broken."""
+    embeddings = matrix(library.read_faces([EMBEDDING])[EMBEDDING])
+    require_whole(library, embeddings)
+    return embeddings
 
 
 def with_vectors(faces: FaceSet, embeddings: np.ndarray, known: Calibration) -> FaceSet:
@@ -64,7 +73,7 @@ def with_vectors(faces: FaceSet, embeddings: np.ndarray, known: Calibration) -> 
 def read_face_set(library: Library) -> tuple[pa.Table, FaceSet, Calibration]:
     """All faces, as the library has them and ready to be grouped."""
     table, faces, _ = read_features(library)
-    embeddings = matrix(library.read_faces([EMBEDDING])[EMBEDDING])
+    embeddings = read_embeddings(library)
     known = calibration(library, embeddings, faces.photo)
     return table, with_vectors(faces, embeddings, known), known
 

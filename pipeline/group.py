@@ -16,11 +16,13 @@ from pipeline.faces_to_group import (
     ReadyFaces,
     calibration,
     faces_in_memory,
+    read_embeddings,
     read_features,
     shipped_for,
     threshold_line,
 )
 from pipeline.forget import finish_forgetting
+from pipeline.group_parameters import parameters
 from pipeline.options import UsageError, cores
 from pipeline.search_neighbours import EXACT_FACES, SearchSettings
 from transforms.decided_people import corrected, renewed_anchors
@@ -43,7 +45,7 @@ from transforms.succession import (
     overlap,
 )
 from transforms.successors import Successors
-from transforms.tables import EMBEDDING, FACE_ID, PHOTO_ID, matrix
+from transforms.tables import FACE_ID, PHOTO_ID
 
 if TYPE_CHECKING:
     from pipeline.group_in_files import Observer
@@ -203,7 +205,7 @@ def _calibration(
     if same and isinstance(line, dict) and len(photo) < RENEWAL * float(str(made.get("faces_at_full", 0))):
         return Calibration(np.array(centre, np.float32), {method: Line(**line)}, FROM_LIBRARY)
     if len(photo) <= EXACT_FACES:
-        return calibration(library, matrix(library.read_faces([EMBEDDING])[EMBEDDING]), photo)
+        return calibration(library, read_embeddings(library), photo)
     from pipeline.group_in_files import sampled_embeddings
 
     rows, embeddings = sampled_embeddings(library, order)
@@ -263,5 +265,6 @@ def _facts(
         "margin": rules.margin,
         "reach": REACH,
         "neighbours": _NEIGHBOURS,
+        "parameters": parameters(summary.method, rules, number),
         "centre": [round(float(x), 6) for x in known.centre],
     }

@@ -23,6 +23,7 @@ from transforms.regrouping import Search, neighbours_of
 from transforms.tables import EMBEDDING, matrix
 from transforms.vector_file import VectorFile, write_vectors
 from transforms.verification import centred
+from transforms.whole_vectors import require_whole
 
 _CALIBRATION_SAMPLE = 20_000
 _WORK = "work-"
@@ -115,11 +116,14 @@ def _written(
 def _embeddings(
     library: Library, order: FaceOrder, chunks: Sequence[int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(rows in order of face_id, float32[m, d]) of some chunks, slice by slice."""
+    """(rows in order of face_id, float32[m, d]) of some chunks, slice by slice. Raises LibraryError
+    where one is broken."""
     for number in chunks:
         start = int(order.starts[number])
         for part in library.iter_faces([EMBEDDING], of=[order.chunks[number]]):
-            yield order.rank[start : start + len(part)], matrix(part[EMBEDDING])
+            places, embeddings = order.rank[start : start + len(part)], matrix(part[EMBEDDING])
+            require_whole(library, embeddings, places)
+            yield places, embeddings
             start += len(part)
 
 

@@ -8,6 +8,7 @@ faces have gone.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -227,27 +228,43 @@ def labelled_photos(
     covers the photo's centre. `columns` of the faces are read beside their ids and boxes. Raises
     LibraryError without labelled photos, UsageError for a file of labels that is none.
     """
-    photos = library.read_photos([ROOT, PATH_BYTES, PHOTO_ID, WIDTH, HEIGHT, STATUS])
-    photos = photos.filter(pc.is_in(photos[STATUS], value_set=pa.array([OK, NO_FACE, ERROR])))
+    photos = indexed_photos(library)
     paths = [os.fsdecode(p) for p in photos[PATH_BYTES].to_pylist()]
     row_of = {path: row for row, path in enumerate(paths)}
-    if len(row_of) < len(paths):
-        raise UsageError(
-            f"{library.path} holds photos of several archives under one path: index one of them alone"
-        )
     labels = folder_labels(paths) if labels_file is None else labels_from(labels_file)
     unknown = [label.photo for label in labels if label.photo not in row_of]
     if unknown:
         raise UsageError(
             f"{labels_file} names {len(unknown):,} photos that {library.path} does not hold, {unknown[0]!r} "
-            f"the first: paths are relative to {' or '.join(library.info().roots.values()) or 'the folder'}"
+            f"the first: paths are relative to {' or '.join(library.info().roots.values()) or 'the folder'}; "
+            "index what is missing, or take its lines out"
         )
+    if len(row_of) < len(paths) and not _unique(paths).issuperset(label.photo for label in labels):
+        raise UsageError(
+            f"{library.path} holds photos of several archives under one path: index one of them alone"
+        )
+    if not labels and labels_file is not None:
+        raise UsageError(f"{labels_file} labels no photo: below its first line expected one face a line")
     if not labels:
         raise LibraryError(
             f"{_photographs(library)} lie in no folders: expected a folder for each person, or a file of "
             "labels"
         )
-    wanted = [FACE_ID, PHOTO_ID, BOX, *([EMBEDDING] if embeddings else []), *columns]
+    at = [row_of[label.photo] for label in labels]
+    return photos_at(library, photos, labels, at, columns=[*columns, *([EMBEDDING] if embeddings else [])])
+
+
+def indexed_photos(library: Library) -> pa.Table:
+    """The photos of a library in order of root and path, without files that are no photographs."""
+    photos = library.read_photos([ROOT, PATH_BYTES, PHOTO_ID, WIDTH, HEIGHT, STATUS])
+    return photos.filter(pc.is_in(photos[STATUS], value_set=pa.array([OK, NO_FACE, ERROR])))
+
+
+def photos_at(
+    library: Library, photos: pa.Table, labels: list[Label], at: list[int], *, columns: Sequence[str] = ()
+) -> LabelledPhotos:
+    """Photos of a library with their labelled faces; the labels are those of the rows `at` of `photos`."""
+    wanted = [FACE_ID, PHOTO_ID, BOX, *columns]
     faces = library.read_faces(wanted)
     boxes = matrix(faces[BOX]) if len(faces) else np.zeros((0, 4), np.float32)
     rows_of: dict[str, list[int]] = {}
@@ -255,7 +272,6 @@ def labelled_photos(
         rows_of.setdefault(photo, []).append(row)
     ids, roots, raw = (photos[c].to_pylist() for c in (PHOTO_ID, ROOT, PATH_BYTES))
     extent = np.stack([photos[c].fill_null(0).to_numpy() for c in (WIDTH, HEIGHT)], axis=1)
-    at = [row_of[label.photo] for label in labels]
     chosen = [
         _face_of(label, boxes, rows_of.get(ids[row], []), extent[row])
         for label, row in zip(labels, at, strict=True)
@@ -301,6 +317,10 @@ def labelled_faces(library: Library, labels_file: str | None = None) -> Labelled
         yaw=faces[YAW].to_numpy()[rows],
         missing=[label for label, face in zip(photos.labels, photos.face, strict=True) if face < 0],
     )
+
+
+def _unique(paths: list[str]) -> set[str]:
+    return {path for path, count in Counter(paths).items() if count == 1}
 
 
 def _photographs(library: Library) -> str:

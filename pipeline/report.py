@@ -40,6 +40,16 @@ SPACE_PER_FACE = 12_000
 """Bytes of disk a face takes while a report is made: 4 KB sorted, 6 KB in its page, and a reserve."""
 
 _MAX_METHOD_ROWS, _MAX_METHOD_TEXT = 60, 200
+# What says how the groups were made comes first, so that it is never what is cut.
+_METHOD_FIRST = (
+    *("method", "ran", "kind", "threshold", "threshold_line", "parameters", "weak_limits", "margin", "reach"),
+    *("neighbours", "seed", "number", "calibration", "cohort", "fingerprint", "revision", "made_at"),
+)
+# What it holds for the next grouping, and may have thousands of.
+_NO_METHOD = (
+    *("named_by_corrections", "effective_corrections", "names_without_person", "problems"),
+    *("faces_state", "corrections_state", "centre"),
+)
 
 
 @dataclass(frozen=True)
@@ -207,8 +217,11 @@ def _empty(album: Album, states: PhotoStates) -> str | None:
 
 
 def method_rows(grouping: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """The entries of grouping.json as names and values that fit on a page."""
-    for number, (name, value) in enumerate(_leaves(grouping, "")):
+    """The entries of grouping.json as names and values that fit on a page, the method and its parameters
+    first."""
+    first = {key: grouping[key] for key in _METHOD_FIRST if key in grouping}
+    rest = {key: value for key, value in grouping.items() if key not in first and key not in _NO_METHOD}
+    for number, (name, value) in enumerate(_leaves({**first, **rest}, "")):
         if number == _MAX_METHOD_ROWS:
             return
         yield name, value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,11 @@ SETTINGS = {"detector": {}, "embedder": {"name": "stand-in"}}
 PEOPLE, EACH, DIMENSIONS = 30, 4, 32
 
 
-def labelled_library(folder: Path) -> Library:
-    """30 people with 4 photos each, 100 × 100; in each photo a stranger's face at the border."""
+def labelled_library(folder: Path, photo_id: Callable[[int, int], str] | None = None) -> Library:
+    """30 people with 4 photos each, 100 × 100; in each photo a stranger's face at the border.
+
+    `photo_id` gives the id of a person's photo of that number.
+    """
     random = np.random.default_rng(3)
     library = Library.create(str(folder / "library"))
     library.use_fingerprint("stand-in", SETTINGS)
@@ -23,7 +27,7 @@ def labelled_library(folder: Path) -> Library:
     for person in range(PEOPLE):
         middle = random.normal(size=DIMENSIONS)
         for number in range(1, EACH + 1):
-            photo = f"{person:028x}{number:04x}"
+            photo = photo_id(person, number) if photo_id else f"{person:028x}{number:04x}"
             path = f"Person_{person}/Person_{person}_{number:04d}.jpg".encode()
             entry = FileEntry("photos", path, 1, 1)
             photos.append(PhotoRow(entry, OK, photo_id=photo, width=100, height=100, format="JPEG"))

@@ -3,7 +3,7 @@ neighbour graph where that would be too large.
 
 With groups of two and each face's nearest as its density, a large person's hierarchy sheds pair after
 pair, and each pair ends the life of what it leaves: the most excess of mass then lies in small pieces
-(530 photos of one man became 79 and fewer). What splits only nearer than `_TOO_NEAR` below the threshold
+(530 photos of one man became 79 and fewer). What splits only nearer than `TOO_NEAR` below the threshold
 stays one group therefore (Malzer & Baum 2020, a hybrid of HDBSCAN and DBSCAN).
 """
 
@@ -17,7 +17,9 @@ from transforms.neighbours import NeighbourGraph
 
 # Chosen on LFW's learning half: BCubed F 0.946 without, 0.959 at 0.06, 0.962 at 0.10, 0.961 at 0.14; of its
 # people with 10 to 30 photos 0.950, 0.959, 0.980, 0.986.
-_TOO_NEAR = 0.12
+TOO_NEAR = 0.12
+# Two faces are a person, and the nearest one says how dense it is around a face.
+SMALLEST = {"min_cluster_size": 2, "min_samples": 1}
 # Two stand-ins, unlike every face and like each other, join a component at similarity 0, where strangers
 # are on average. To hdbscan the component as a whole would be the root otherwise, which is either never
 # chosen or born at infinity and nearly always chosen.
@@ -70,8 +72,8 @@ def _fitted(distances, count: int, threshold: float) -> np.ndarray:
     if count < 3:
         return np.zeros(count, np.int64)
     fitted = HDBSCAN(
-        min_cluster_size=2, min_samples=1, metric="precomputed", core_dist_n_jobs=1,
-        cluster_selection_epsilon=float(max(1 - threshold - _TOO_NEAR, 0.0)),
+        **SMALLEST, metric="precomputed", core_dist_n_jobs=1,
+        cluster_selection_epsilon=float(max(1 - threshold - TOO_NEAR, 0.0)),
     ).fit(distances)  # fmt: skip
     labels = fitted.labels_[:count].astype(np.int64)
     noise = np.flatnonzero(labels < 0)

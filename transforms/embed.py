@@ -15,20 +15,23 @@ from models.weights import WeightsError
 from transforms import progress_pipe
 from transforms.index_config import IndexConfig
 from transforms.records import FaceSlice
+from transforms.whole_vectors import broken
 
 
 def embed_slice(part: FaceSlice, embedder: Embedder) -> FaceSlice:
     """The slice with embeddings, float32[n, d] of unit length, in the place of its crops.
 
-    Raises FloatingPointError where the network gives numbers that are none: better no chunk than
-    a library with faces that are like nobody.
+    Raises FloatingPointError where the network gives numbers that are none, or nothing but zeros: better
+    no chunk than a library with faces that are like nobody.
     """
     if part.crops is None or not len(part.crops):
         vectors = np.zeros((0, embedder.dimensions), np.float32)
     else:
         vectors = embedder.embed(part.crops)
-        if not np.isfinite(vectors).all():
-            raise FloatingPointError(f"the embedder gave values that are no numbers in chunk {part.chunk}")
+        if len(broken(vectors)):
+            raise FloatingPointError(
+                f"the embedder gave zeros or values that are no numbers in chunk {part.chunk}"
+            )
     return replace(part, crops=None, embeddings=vectors)
 
 

@@ -1,10 +1,10 @@
 """Groups made to keep what the user decided, with as little else changed as that takes.
 
-The neighbour graph is guided beforehand (`guided`), so that a correction also teaches about the neighbours
-of its faces. What the graph then still has otherwise is put right (`enforce`): people that belong together
-are joined; a group that holds two people is divided around them by seeded region growing (Adams & Bischof
-1994): the face that is closest to one of the sides joins it, and so on, so that the neighbours of a face
-which is said to be another person leave with it, and nobody else.
+The neighbour graph is guided beforehand (`guided_by`), so that a correction also teaches about the
+neighbours of its faces. What the graph then still has otherwise is put right (`enforce`): people that
+belong together are joined; a group that holds two people is divided around them by seeded region growing
+(Adams & Bischof 1994): the face that is closest to one of the sides joins it, and so on, so that the
+neighbours of a face which is said to be another person leave with it, and nobody else.
 """
 
 from __future__ import annotations
@@ -32,13 +32,8 @@ _CLOSEST = 3
 _STEPS = 500
 
 
-def guided(graph: NeighbourGraph, constraints: Constraints, rows: np.ndarray) -> NeighbourGraph:
-    """The neighbour graph of the faces int64[n] `rows`, with tied faces joined and others parted."""
-    return guided_by(graph, constraints.within(rows))
-
-
 def guided_by(graph: NeighbourGraph, constraints: Constraints) -> NeighbourGraph:
-    """As `guided`, with constraints on the graph's own faces."""
+    """The neighbour graph with tied faces joined and others parted; constraints are on the graph's faces."""
     if not constraints.ties and not len(constraints.apart):
         return graph
     between = [_ring(t.faces) for t in constraints.ties if len(t.faces) > 1]

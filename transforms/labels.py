@@ -31,14 +31,16 @@ def folder_labels(paths: Sequence[str]) -> list[Label]:
 def read_labels(text: str) -> list[Label]:
     """Labels from a CSV file with columns ``photo`` and ``person``, perhaps ``x`` and ``y``, and any others.
 
-    Raises ValueError with the line's number, and for a header without the two columns.
+    Several faces of a photo have a line each, with their points. Raises ValueError with the line's number,
+    and for a header without the two columns.
     """
     rows = csv.DictReader(io.StringIO(text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")), strict=True)
     columns = rows.fieldnames or []
     if _PHOTO not in columns or _PERSON not in columns:
         raise ValueError(f"line 1: expected the columns {_PHOTO} and {_PERSON}, found {', '.join(columns)}")
     further = [c for c in columns if c not in (_PHOTO, _PERSON, _X, _Y)]
-    labels = []
+    labels: list[Label] = []
+    first: dict[str, tuple[int, Label]] = {}
     try:
         for row in rows:
             if None in row or None in row.values():
@@ -46,7 +48,13 @@ def read_labels(text: str) -> list[Label]:
             if not row[_PHOTO] or not row[_PERSON]:
                 raise ValueError(f"{_PHOTO} or {_PERSON} is empty")
             attributes = {c: row[c].strip() for c in further}
-            labels.append(Label(row[_PHOTO], row[_PERSON], _point(row), attributes))
+            label = Label(row[_PHOTO], row[_PERSON], _point(row), attributes)
+            line, before = first.setdefault(label.photo, (rows.line_num, label))
+            if before is not label and (before.point is None or label.point is None):
+                raise ValueError(
+                    f"{label.photo} stands on line {line} too: faces of one photo need their {_X} and {_Y}"
+                )
+            labels.append(label)
     except (ValueError, csv.Error) as error:
         raise ValueError(f"line {rows.line_num}: {error}") from error
     return labels

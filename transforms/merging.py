@@ -15,10 +15,10 @@ from transforms.neighbours import NeighbourGraph
 # Between 0, the mean similarity of the faces of two groups (average linkage), and 1, the cosine of their
 # mean vectors. At 0 large groups must be as alike as single faces, and stay in pieces; at 1 the means of
 # large groups of siblings are alike enough.
-_SHARPENING = 0.75
+SHARPENING = 0.75
 # Two groups that are seen in the same photo this often, as a share of the smaller one's photos, are
 # two people; a face that went astray now and then must not keep one person's pieces apart.
-_SEEN_TOGETHER = 0.02
+SEEN_TOGETHER = 0.02
 _BLOCK = 65_536
 _EDGES = 8_000_000
 _WORK = 10_000_000  # photos of pairs of groups that are compared at a time
@@ -37,7 +37,7 @@ def group_graph(
     of two groups are neighbours.
 
     Its similarity is the mean similarity between the faces of both, minus half of each one's mean
-    `bias` float32[n], over the lengths of both mean vectors to the power `_SHARPENING`; a mean is shorter
+    `bias` float32[n], over the lengths of both mean vectors to the power `SHARPENING`; a mean is shorter
     the less alike its faces are. For two single faces it is their similarity. Edges below `least`, and
     between groups that are often in one photo (int[n] `photo`), are left out.
     """
@@ -105,7 +105,7 @@ class _Means:
             a, b = left[rows], right[rows]
             product = np.einsum("ij,ij->i", self._rows(a), self._rows(b))
             product -= (self._bias[a] + self._bias[b]) / 2
-            result[rows] = product / (self._length[a] * self._length[b]) ** _SHARPENING
+            result[rows] = product / (self._length[a] * self._length[b]) ** SHARPENING
         return result
 
     def _rows(self, groups: np.ndarray) -> np.ndarray:
@@ -156,4 +156,4 @@ def _seen_together(labels: np.ndarray, photo: np.ndarray, left: np.ndarray, righ
         rows = slice(start, stop)
         both[rows] = np.asarray(shown[left[rows]].multiply(shown[right[rows]]).sum(axis=1)).ravel()
         start = stop
-    return both > _SEEN_TOGETHER * np.minimum(photos[left], photos[right])
+    return both > SEEN_TOGETHER * np.minimum(photos[left], photos[right])

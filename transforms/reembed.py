@@ -28,6 +28,7 @@ from transforms.tables import (
     fixed_lists,
     matrix,
 )
+from transforms.whole_vectors import broken
 
 _BATCH = 256
 _MAX_PIXELS = 2_000_000_000  # what was decoded once may be decoded again
@@ -110,8 +111,8 @@ def reembed(
     if not kept:
         return Reembedded(None, missing)
     found_vectors = np.concatenate(vectors)
-    if not np.isfinite(found_vectors).all():
-        raise FloatingPointError("the embedder gave values that are no numbers")
+    if len(broken(found_vectors)):
+        raise FloatingPointError("the embedder gave zeros or values that are no numbers")
     table = faces.take(pa.array(kept))
     table = table.set_column(
         table.schema.get_field_index(SHARPNESS), SHARPNESS, pa.array(np.array(sharp, np.float32))

@@ -103,8 +103,13 @@ def test_a_library_grouped_in_files_has_the_people_that_it_has_when_grouped_in_m
         monkeypatch.setattr(group, "EXACT_FACES", exact_faces)
         threads = 1 + len(scores)
         summary = group.group_library(
-            library, method="default", seed=0, settings=dataclasses.replace(SETTINGS, threads=threads)
-        )
+            library, method="default", seed=0, full=True,
+            settings=dataclasses.replace(SETTINGS, threads=threads),
+        )  # fmt: skip
+        # Of an increment without new faces the people would be the same whatever the search finds.
+        assert summary.kind == "full" and summary.regrouped == 2000
+        search = library.read_grouping(summary.revision)["search"]
+        assert isinstance(search, dict) and ("exact" in search) == (exact_faces == 10_000)
         table = library.read_assignments(summary.revision)
         tables.append(table)
         ids = [p or f"alone {i}" for i, p in enumerate(table[PERSON_ID].to_pylist())]

@@ -10,12 +10,14 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 
+from pipeline.group_parameters import parameters
 from pipeline.report import ReportSummary, method_rows, write_report
 from tests.face_library import ROOT, FaceLibrary, Page, Person, Picture, face_jpeg, read_page
 from tests.memory_filesystem import MemoryFileSystem
 from transforms import album_pages, thumb_sort
 from transforms.library import Library, LibraryError
 from transforms.pages import PageWriter, data_uri
+from transforms.people import Rules
 from transforms.records import ERROR, NO_FACE, SKIPPED
 
 HOSTILE = "<script>alert(1)</script>\" onload='x'\n\u202egpj"
@@ -376,7 +378,7 @@ def test_the_grouping_is_described_in_rows_that_fit() -> None:
     grouping = {
         "method": "graph",
         "parameters": {"threshold": 0.81234567, "same_photo": True, "deep": {"er": {"still": 1}}},
-        "centre": [0.1] * 512,
+        "vector": [0.1] * 512,
         "sizes": [1, 2],
         "nothing": None,
         "text": "x" * 1000,
@@ -386,8 +388,45 @@ def test_the_grouping_is_described_in_rows_that_fit() -> None:
         ("parameters · threshold", "0.812346"),
         ("parameters · same photo", "yes"),
         ("parameters · deep · er", "{'still': 1}"),
-        ("centre", "512 values"),
+        ("vector", "512 values"),
         ("sizes", "[1, 2]"),
         ("text", "x" * 200),
     ]
     assert len(list(method_rows({str(i): i for i in range(1000)}))) == 60
+
+
+def test_the_start_page_says_first_how_people_were_grouped_and_nothing_of_the_corrections(
+    shelf: FaceLibrary,
+) -> None:
+    fill(shelf)
+    grouping: dict[str, object] = {
+        "revision": "r000001",
+        "people": 7,
+        "named_by_corrections": {f"p{i}": f"secret {i}" for i in range(100)},
+        "problems": ["line 3: nobody is called Zoe"],
+        "centre": [0.5] * 512,
+        "seed": 11,
+        "method": "hdbscan",
+        "threshold": 0.637467,
+        "ran": "hdbscan, 12 <connected> components",
+        "calibration": "LFW",
+        "cohort": 256,
+        "weak_limits": {"size": 40.0, "sharpness": 0.085},
+        "parameters": parameters("hdbscan", Rules()),
+    }
+    library = shelf.group(grouping=grouping)
+    write_report(library)
+    html = (Path(library.path) / "report" / "index.html").read_text()
+    assert "How the faces were grouped" in html and "<connected>" not in html
+    texts = read_page(html.encode()).texts
+    start = texts.index("How the faces were grouped")
+    rows = dict(zip(texts[start + 1 :: 2], texts[start + 2 :: 2], strict=False))
+    assert list(rows)[:3] == ["method", "ran", "threshold"]
+    wanted = {
+        "method": "hdbscan", "ran": "hdbscan, 12 <connected> components", "threshold": "0.637467",
+        "parameters · neighbours": "80", "parameters · hdbscan · min cluster size": "2",
+        "parameters · hdbscan · too near": "0.12", "weak limits · sharpness": "0.085", "seed": "11",
+        "calibration": "LFW", "cohort": "256", "revision": "r000001", "people": "7",
+    }  # fmt: skip
+    assert {name: rows[name] for name in wanted} == wanted
+    assert "secret" not in html and "nobody is called" not in html

@@ -44,3 +44,9 @@ def test_a_person_of_many_near_pairs_stays_one() -> None:
     np.fill_diagonal(table, 0)
     found = renumbered(dense_groups(table, 0.5))
     assert found.tolist() == [0] * 80 + [1] * 2
+
+
+def test_a_threshold_may_be_a_number_of_numpy() -> None:
+    distances = 1 - np.eye(4)
+    for threshold in (np.float64(0.6), np.float32(0.6), np.float64(0.99)):
+        assert len(dense_groups(distances, threshold)) == 4

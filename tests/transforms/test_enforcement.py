@@ -9,7 +9,7 @@ from tests.transforms.test_constraints import person, resolved, said
 from transforms.constraints import Constraints
 from transforms.corrections import Correction
 from transforms.decided_people import assign_decided
-from transforms.enforcement import enforce, freed_photos, guided, violations
+from transforms.enforcement import enforce, freed_photos, guided_by, violations
 from transforms.neighbours import neighbour_graph
 from transforms.people import Assignment, FaceSet, assign
 
@@ -164,11 +164,11 @@ def test_the_graph_is_guided() -> None:
     edges = {(a, b): s for a, b, s in zip(*(x.tolist() for x in _edges(graph, found)), strict=True)}
     assert edges[0, 5] == 1 and (1, 2) not in edges and (0, 1) in edges
     assert len(edges) == len(graph.left)
-    assert guided(graph, Constraints(), np.arange(10)) is graph
+    assert guided_by(graph, Constraints()) is graph
 
 
 def _edges(graph, found):
-    result = guided(graph, found, np.arange(10))
+    result = guided_by(graph, found)
     return result.left, result.right, result.similarity
 
 

@@ -29,6 +29,8 @@ def test_a_file_gives_points_and_further_columns() -> None:
         ("photo,person\n,Ann\n", "line 2: photo or person is empty"),
         ("photo,person,x,y\na,Ann,one,2\n", "line 2: could not convert"),
         ("photo,person,x,y\na,Ann,nan,2\n", "line 2: x and y must be numbers"),
+        ("photo,person\na,Ann\na,Bob\n", "line 3: a stands on line 2 too.* x and y"),
+        ("photo,person,x,y\na,Ann,1,2\nb,Bob,,\na,Bob,,\n", "line 4: a stands on line 2 too"),
         ('photo,person\n"a,Ann\n', "line 1: unexpected end of data"),
     ],
 )

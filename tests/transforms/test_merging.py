@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.grouping import DEFAULT, REACH, StrongFaces, group_strong, renumbered
-from transforms.merging import _SHARPENING, group_graph, group_means
+from transforms.merging import SHARPENING, group_graph, group_means
 from transforms.neighbours import NeighbourGraph, neighbour_graph
 
 
@@ -49,7 +49,7 @@ def test_groups_are_as_alike_as_their_faces_over_the_lengths_of_their_means(
         one, other = vectors[labels == a], vectors[labels == b]
         alike = (one @ other.T).mean() - (bias[labels == a].mean() + bias[labels == b].mean()) / 2
         length = np.linalg.norm(one.mean(axis=0)) * np.linalg.norm(other.mean(axis=0))
-        assert value == pytest.approx(alike / length**_SHARPENING, abs=1e-4)
+        assert value == pytest.approx(alike / length**SHARPENING, abs=1e-4)
 
 
 def test_groups_that_are_often_in_one_photo_are_two_people() -> None:

@@ -1,0 +1,47 @@
+"""The settings behind a grouping, by name: what ``grouping.json`` and the report say beside the threshold."""
+
+from __future__ import annotations
+
+from transforms import grouping, people
+from transforms.density import SMALLEST, TOO_NEAR
+from transforms.enforcement import MEETING
+from transforms.grouping import AGGLOMERATIVE, CHINESE_WHISPERS, DEFAULT, HDBSCAN, KMEANS
+from transforms.increments import RENEWAL
+from transforms.merging import SEEN_TOGETHER, SHARPENING
+from transforms.people import Rules
+
+
+def parameters(method: str, rules: Rules, number: int | None = None) -> dict[str, object]:
+    """All settings that shaped the groups, besides those of the library's calibration; `number` is how many
+    people k-means was asked for."""
+    from transforms.bursts import BURST  # on use: compiles
+
+    return {
+        "neighbours": people.NEIGHBOURS,
+        "bursts_from": BURST,
+        "same_photo": {"apart": rules.same_photo, "but_from": people.IDENTICAL, "meeting": MEETING},
+        "attaching": {
+            "closest": people._CLOSEST,
+            "neighbours": people._ATTACH_NEIGHBOURS,
+            "margin": rules.margin,
+            "far": people._FAR,
+        },
+        "renewal": RENEWAL,
+        method: _of_method(method, rules, number),
+    }
+
+
+def _of_method(method: str, rules: Rules, number: int | None) -> dict[str, object]:
+    if method == DEFAULT:
+        levels = {"finer": grouping._FINER, "coarser": grouping._COARSER, "rounds": grouping._ROUNDS}
+        means = {"sharpening": SHARPENING, "seen_together": SEEN_TOGETHER}
+        return {"merge": rules.merge, **levels, **means, "least_weight": grouping._LEAST_WEIGHT}
+    if method == HDBSCAN:
+        return {**SMALLEST, "too_near": TOO_NEAR, "all_distances_up_to": grouping._EXACT_LIMIT}
+    if method == AGGLOMERATIVE:
+        return {"linkage": "average", "all_distances_up_to": grouping._EXACT_LIMIT}
+    if method == CHINESE_WHISPERS:
+        return {"least_weight": grouping._LEAST_WEIGHT}
+    if method == KMEANS:
+        return {"people": number, "in_batches_from": grouping._KMEANS_LIMIT}
+    raise ValueError(f"unknown method {method!r}")
