@@ -24,7 +24,7 @@ from pipeline.search_neighbours import SearchSettings
 from transforms import storage
 from transforms.clustering_scores import clustering_scores
 from transforms.library import Library
-from transforms.neighbours import NeighbourGraph
+from transforms.neighbours import NeighbourGraph, pair_keys
 from transforms.people import NEIGHBOURS
 from transforms.synthetic_faces import SyntheticPeople
 from transforms.synthetic_library import write_synthetic_library
@@ -162,19 +162,15 @@ def neighbour_recall(
     others = face != near
     found = strongest(face[others], near[others], alike[others], k=NEIGHBOURS, least=least)
     same = person[found.face] == person[found.other]
-    key = _keys(found.face[same], found.other[same], len(vectors))
+    key = pair_keys(found.face[same], found.other[same], len(vectors))
     sampled = np.zeros(len(vectors), bool)
     sampled[queries] = True
     held = []
     for start in range(0, len(graph.left), 8_000_000):
         left, right = graph.left[start : start + 8_000_000], graph.right[start : start + 8_000_000]
         chosen = sampled[left] | sampled[right]
-        held.append(_keys(left[chosen], right[chosen], len(vectors)))
+        held.append(pair_keys(left[chosen], right[chosen], len(vectors)))
     return float(np.isin(key, np.concatenate(held)).mean()) if len(key) else 1.0
-
-
-def _keys(left: np.ndarray, right: np.ndarray, faces: int) -> np.ndarray:
-    return np.minimum(left, right).astype(np.int64) * faces + np.maximum(left, right)
 
 
 class MemoryWatch:

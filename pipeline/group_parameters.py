@@ -21,10 +21,10 @@ def parameters(method: str, rules: Rules, number: int | None = None) -> dict[str
         "bursts_from": BURST,
         "same_photo": {"apart": rules.same_photo, "but_from": people.IDENTICAL, "meeting": MEETING},
         "attaching": {
-            "closest": people._CLOSEST,
-            "neighbours": people._ATTACH_NEIGHBOURS,
+            "closest": people.CLOSEST,
+            "neighbours": people.ATTACH_NEIGHBOURS,
             "margin": rules.margin,
-            "far": people._FAR,
+            "far": people.FAR,
         },
         "renewal": RENEWAL,
         method: _of_method(method, rules, number),
@@ -33,15 +33,15 @@ def parameters(method: str, rules: Rules, number: int | None = None) -> dict[str
 
 def _of_method(method: str, rules: Rules, number: int | None) -> dict[str, object]:
     if method == DEFAULT:
-        levels = {"finer": grouping._FINER, "coarser": grouping._COARSER, "rounds": grouping._ROUNDS}
+        levels = {"finer": grouping.FINER, "coarser": grouping.COARSER, "rounds": grouping.ROUNDS}
         means = {"sharpening": SHARPENING, "seen_together": SEEN_TOGETHER}
-        return {"merge": rules.merge, **levels, **means, "least_weight": grouping._LEAST_WEIGHT}
+        return {"merge": rules.merge, **levels, **means, "least_weight": grouping.LEAST_WEIGHT}
     if method == HDBSCAN:
-        return {**SMALLEST, "too_near": TOO_NEAR, "all_distances_up_to": grouping._EXACT_LIMIT}
+        return {**SMALLEST, "too_near": TOO_NEAR, "all_distances_up_to": grouping.EXACT_LIMIT}
     if method == AGGLOMERATIVE:
-        return {"linkage": "average", "all_distances_up_to": grouping._EXACT_LIMIT}
+        return {"linkage": "average", "all_distances_up_to": grouping.EXACT_LIMIT}
     if method == CHINESE_WHISPERS:
-        return {"least_weight": grouping._LEAST_WEIGHT}
+        return {"least_weight": grouping.LEAST_WEIGHT}
     if method == KMEANS:
-        return {"people": number, "in_batches_from": grouping._KMEANS_LIMIT}
+        return {"people": number, "in_batches_from": grouping.KMEANS_LIMIT}
     raise ValueError(f"unknown method {method!r}")

@@ -16,7 +16,7 @@ import numpy as np
 
 from transforms.constraints import Constraints, Tie
 from transforms.names import Claim
-from transforms.neighbours import NeighbourGraph
+from transforms.neighbours import NeighbourGraph, pair_keys
 
 # Two groups whose faces are, on average, less alike than this share of the threshold are not made one
 # person because the user said that a face of one shows the same person as a face of the other: then one
@@ -38,17 +38,17 @@ def guided_by(graph: NeighbourGraph, constraints: Constraints) -> NeighbourGraph
         return graph
     between = [_ring(t.faces) for t in constraints.ties if len(t.faces) > 1]
     empty = np.zeros(0, np.int64)
-    tied = _keys(
+    tied = pair_keys(
         np.concatenate([empty, *(b[0] for b in between)]),
         np.concatenate([empty, *(b[1] for b in between)]), graph.faces,
     )  # fmt: skip
-    parted = _keys(constraints.apart[:, 0], constraints.apart[:, 1], graph.faces)
+    parted = pair_keys(constraints.apart[:, 0], constraints.apart[:, 1], graph.faces)
     tied = np.setdiff1d(tied, parted)
     # The graph may have a hundred million edges: only those between faces that are spoken of are compared.
     spoken_of = np.zeros(graph.faces, bool)
     spoken_of[constraints.faces] = True
     concerned = np.flatnonzero(spoken_of[graph.left] & spoken_of[graph.right])
-    keys = _keys(graph.left[concerned], graph.right[concerned], graph.faces)
+    keys = pair_keys(graph.left[concerned], graph.right[concerned], graph.faces)
     kept = np.ones(len(graph.left), bool)
     kept[concerned[np.isin(keys, tied) | np.isin(keys, parted)]] = False
     return NeighbourGraph(
@@ -57,10 +57,6 @@ def guided_by(graph: NeighbourGraph, constraints: Constraints) -> NeighbourGraph
         np.concatenate([graph.right[kept], (tied % graph.faces).astype(np.int32)]),
         np.concatenate([graph.similarity[kept], np.ones(len(tied), np.float32)]),
     )
-
-
-def _keys(left: np.ndarray, right: np.ndarray, faces: int) -> np.ndarray:
-    return np.minimum(left, right).astype(np.int64) * faces + np.maximum(left, right)
 
 
 def _ring(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

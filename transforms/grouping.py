@@ -36,17 +36,17 @@ THRESHOLD_METHODS = (DEFAULT, HDBSCAN, AGGLOMERATIVE, CHINESE_WHISPERS)
 
 # The default method's first communities keep this much above the threshold, and pieces are put
 # together from this much below it on: both the best of the learning half, by a flat margin.
-_FINER, _COARSER = 0.03, -0.03
+FINER, COARSER = 0.03, -0.03
 # Groups are compared where two of their faces are at most this much less alike than the threshold asks.
 REACH = 0.06
 # Putting together makes larger groups, whose means are surer.
-_ROUNDS = 2
+ROUNDS = 2
 # The distances of more faces would take gigabytes, several times over.
-_EXACT_LIMIT = 5_000
+EXACT_LIMIT = 5_000
 # Larger libraries are given to k-means in batches.
-_KMEANS_LIMIT = 20_000
+KMEANS_LIMIT = 20_000
 # Edges at the threshold keep a little weight, so that a face with one of them still belongs.
-_LEAST_WEIGHT = 0.02
+LEAST_WEIGHT = 0.02
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def fine_groups(graph: NeighbourGraph, *, threshold: float, seed: int) -> np.nda
     """int64[n]: communities somewhat above the threshold, by the map equation; numbered by first faces."""
     from transforms.component_groups import group_by_component  # on use: compiles
 
-    level = threshold + _FINER
+    level = threshold + FINER
     fine = graph.filter(graph.similarity >= level)
     return renumbered(group_by_component(fine, partial(map_equation_groups, threshold=level, seed=seed)))
 
@@ -138,9 +138,9 @@ def merged_groups(faces: StrongFaces, labels: np.ndarray, *, threshold: float, s
     Groups are compared where faces of both are neighbours in the graph, weakly perhaps, and put together
     from somewhat below the threshold on.
     """
-    labels, level = labels.copy(), threshold + _COARSER
+    labels, level = labels.copy(), threshold + COARSER
     taking_part = labels >= 0
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         between = group_graph(
             faces.vectors, labels, faces.graph, bias=faces.bias, photo=faces.photo, least=level
         )
@@ -183,7 +183,7 @@ def _networkit_graph(graph: NeighbourGraph, threshold: float, seed: int):
 
     networkit.setNumberOfThreads(1)
     networkit.setSeed(seed, False)
-    weight = (np.maximum(graph.similarity - threshold, 0) + _LEAST_WEIGHT).astype(np.float64)
+    weight = (np.maximum(graph.similarity - threshold, 0) + LEAST_WEIGHT).astype(np.float64)
     ends = (graph.left.astype(np.uint64), graph.right.astype(np.uint64))
     return networkit.GraphFromCoo((weight, ends), n=graph.faces, weighted=True)
 
@@ -217,11 +217,11 @@ def _by_component(
 
     labels = np.arange(graph.faces, dtype=np.int64)
     next_label, exactly, along = graph.faces, 0, 0
-    if len(faces.clear) <= _EXACT_LIMIT:
+    if len(faces.clear) <= EXACT_LIMIT:
         labels[faces.clear] = next_label + from_distances(faces.clear)
         return labels, f"{name} from all distances"
     for members in _members(components(graph)):
-        if len(members) <= _EXACT_LIMIT:
+        if len(members) <= EXACT_LIMIT:
             found = from_distances(members)
             exactly += 1
         else:
@@ -237,7 +237,7 @@ def _by_component(
         next_label += int(found.max()) + 1
     ran = f"{name}, {exactly:,} connected components from all their distances"
     if along:
-        ran += f", {along:,} of more than {_EXACT_LIMIT:,} faces along the neighbour graph"
+        ran += f", {along:,} of more than {EXACT_LIMIT:,} faces along the neighbour graph"
     return labels, ran
 
 
@@ -258,7 +258,7 @@ def _kmeans_groups(vectors: np.ndarray, people: int | None, *, seed: int) -> tup
     count = min(people, len(vectors))
     if not count:
         return np.zeros(0, np.int64), "k-means, no faces"
-    if len(vectors) <= _KMEANS_LIMIT:
+    if len(vectors) <= KMEANS_LIMIT:
         fitted = KMeans(count, n_init=1, random_state=seed).fit(vectors)
         return fitted.labels_.astype(np.int64), f"k-means, {count:,} groups"
     batch = MiniBatchKMeans(count, n_init=1, batch_size=max(4096, 2 * count), random_state=seed).fit(vectors)

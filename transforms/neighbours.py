@@ -82,6 +82,11 @@ def edge_order(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return order[new]
 
 
+def pair_keys(left: np.ndarray, right: np.ndarray, faces: int) -> np.ndarray:
+    """int64[m]: a number for each pair of the faces 0 … `faces` - 1, the same for both directions."""
+    return np.minimum(left, right).astype(np.int64) * faces + np.maximum(left, right)
+
+
 def graph_within(graph: NeighbourGraph, rows: np.ndarray) -> NeighbourGraph:
     """The edges between the faces int64[n] `rows`, ascending, by their place among these."""
     place = np.full(graph.faces, -1, np.int32)

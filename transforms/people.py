@@ -27,10 +27,10 @@ NEIGHBOURS = 80
 # Two faces in one photo this much alike are one face twice: a mirror, a collage, a photo in a photo.
 # No pair of LFW's people in the learning half comes near it.
 IDENTICAL = 0.9
-_CLOSEST = 3
-_ATTACH_NEIGHBOURS = 40
+CLOSEST = 3
+ATTACH_NEIGHBOURS = 40
 # What lies this far below the threshold doesn't decide to whom a face attaches.
-_FAR = 0.25
+FAR = 0.25
 _SLICE = 8_000_000
 
 
@@ -137,7 +137,7 @@ def assign(
     hopeful = weak.copy()
     for ends in (edges.left, edges.right):
         hopeful[ends[edges.similarity >= threshold]] = True
-    near = loose_neighbours(faces.vectors, bias, group, attach_along, among=hopeful, least=threshold - _FAR)
+    near = loose_neighbours(faces.vectors, bias, group, attach_along, among=hopeful, least=threshold - FAR)
     attached = keep(attach(faces.vectors, group, photo, near, threshold=threshold, margin=rules.margin))
     role = np.where(attached < 0, UNGROUPED, np.where(group >= 0, CORE, ATTACHED)).astype(object)
     likeness = own_likeness(faces.vectors, attached, bias)
@@ -235,8 +235,8 @@ def loose_neighbours(
         loose = np.flatnonzero((group < 0) & (True if among is None else among))
         from transforms.probe_search import neighbours_among  # on use: compiles
 
-        found = neighbours_among(vectors, loose, _ATTACH_NEIGHBOURS, least=least, bias=bias, base=core)
-        unlisted = _unlisted(len(group), found.face, found.similarity, _ATTACH_NEIGHBOURS, least)
+        found = neighbours_among(vectors, loose, ATTACH_NEIGHBOURS, least=least, bias=bias, base=core)
+        unlisted = _unlisted(len(group), found.face, found.similarity, ATTACH_NEIGHBOURS, least)
         return LooseNeighbours(found.face, found.other, found.similarity, unlisted)
     parts = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
     lowest = 1.0
@@ -313,8 +313,8 @@ def _best_people(
     starts = np.flatnonzero(np.append(True, (np.diff(face) != 0) | (np.diff(person) != 0)))
     listed = np.diff(np.append(starts, len(face)))
     place = np.arange(len(face)) - np.repeat(starts, listed)
-    closest = np.where(place < _CLOSEST, value, 0)
-    counted = np.minimum(np.bincount(group[group >= 0])[person[starts]], _CLOSEST)
+    closest = np.where(place < CLOSEST, value, 0)
+    counted = np.minimum(np.bincount(group[group >= 0])[person[starts]], CLOSEST)
     missing = np.maximum(counted - listed, 0) * np.minimum(near.unlisted[face[starts]], value[starts])
     fits = (np.add.reduceat(closest, starts) + missing) / counted
     face, person = face[starts], person[starts]

@@ -78,7 +78,7 @@ def test_an_unknown_method_is_refused_with_those_there_are() -> None:
 
 @pytest.mark.parametrize("limit", [1000, 10])
 def test_k_means_finds_as_many_people_as_it_is_told(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grouping, "_KMEANS_LIMIT", limit)
+    monkeypatch.setattr(grouping, "KMEANS_LIMIT", limit)
     vectors, _ = identities(4, 25, noise=0.1)
     found = strong(vectors, threshold=0.7, method=KMEANS, seed=3, people=4)
     assert len(set(found.labels.tolist())) == 4
@@ -114,7 +114,7 @@ def test_a_component_too_large_for_all_its_distances_is_grouped_along_the_graph(
     vectors, _ = identities(12, 10, noise=0.8)
     exact = strong(vectors, threshold=0.4, method=method, seed=1)
     assert 1 < len(set(exact.labels.tolist())) < len(vectors) and "along" not in exact.ran
-    monkeypatch.setattr(grouping, "_EXACT_LIMIT", 3)
+    monkeypatch.setattr(grouping, "EXACT_LIMIT", 3)
     found = strong(vectors, threshold=0.4, method=method, seed=1)
     np.testing.assert_array_equal(found.labels, exact.labels)
     assert "of more than 3 faces along the neighbour graph" in found.ran
