@@ -8,7 +8,7 @@ stages     Albumen's stages one by one (`pipeline.stages`)
 
 A process warms up on a few photos, says so, waits for a line on its standard input, and works
 through its photos; what it measured is one line of JSON. A worker starts its graph once for thousands
-of photos, so Albumen gets a small set several times over, as different files.
+of photos, so Albumen gets a small set several times over, as different files, and so do its stages.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
         if name == ALBUMEN:
             run, paths = _albumen(precision, work), several_times(paths, int(passes), work)
         elif name == STAGES:
-            run = _stages(precision)
+            run, paths = _stages(precision), paths * int(passes)
         else:
             run = _facenet_pytorch(reduced=name == REDUCED)
         run(paths[:_WARM_UP])
