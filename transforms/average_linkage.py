@@ -24,10 +24,11 @@ def linked_groups(distances: np.ndarray, threshold: float) -> np.ndarray:
 
     if len(distances) < 2:
         return np.zeros(len(distances), np.int64)
-    # Groups are joined below the given distance: at the threshold itself, as elsewhere, they are alike.
+    # Groups are joined below the given distance: at the threshold itself, as elsewhere, they are alike. A
+    # threshold beyond 1 joins nobody.
     found = AgglomerativeClustering(
         None, metric="precomputed", linkage="average",
-        distance_threshold=float(np.nextafter(1 - threshold, 2)), compute_full_tree=True,
+        distance_threshold=max(float(np.nextafter(1 - threshold, 2)), 0.0), compute_full_tree=True,
     ).fit(distances)  # fmt: skip
     return found.labels_.astype(np.int64)
 

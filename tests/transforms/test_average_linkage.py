@@ -53,3 +53,8 @@ def test_a_chain_of_likenesses_is_cut_where_the_average_falls() -> None:
         mean = vectors[found == group].mean(axis=0)
         assert mean @ mean >= 0.9
     np.testing.assert_array_equal(vectors, before)
+
+
+def test_a_threshold_beyond_likeness_joins_nobody() -> None:
+    assert len(set(linked_groups(np.zeros((3, 3)), 1.2).tolist())) == 3
+    assert len(set(linked_groups(np.zeros((3, 3)), 1.0).tolist())) == 1
