@@ -15,6 +15,7 @@ import numba
 import numpy as np
 from scipy.sparse import coo_matrix
 
+from transforms.component_groups import flatten, root_of
 from transforms.neighbours import NeighbourGraph
 
 
@@ -91,17 +92,8 @@ def _link(sums, biases, starts, others, threshold):
         visit += 1
         if partner >= 0 and value >= threshold:
             heapq.heappush(heap, (-value, group, partner, sizes[group], sizes[partner]))
-    for face in range(faces):
-        root[face] = _root(root, face)
+    flatten(root)
     return root
-
-
-@numba.njit(cache=True)
-def _root(root, face):
-    while root[face] != face:
-        root[face] = root[root[face]]
-        face = root[face]
-    return face
 
 
 @numba.njit(cache=True, fastmath=True)  # sums in any order, so that they become vector code
@@ -121,7 +113,7 @@ def _partner(group, visit, root, last, chain, sums, biases, sizes, starts, ends,
     while face >= 0:
         kept = starts[face]
         for place in range(starts[face], ends[face]):
-            other = _root(root, others[place])
+            other = root_of(root, others[place])
             if other == group or seen[other] == visit:
                 continue
             seen[other] = visit

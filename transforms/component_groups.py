@@ -51,12 +51,13 @@ def connected_components(graph: NeighbourGraph) -> np.ndarray:
     for start in range(0, len(graph.left), _SLICE):
         piece = slice(start, start + _SLICE)
         _unite(parent, np.asarray(graph.left[piece]), np.asarray(graph.right[piece]))
-    _flatten(parent)
+    flatten(parent)
     return parent
 
 
 @numba.njit(cache=True)
-def _root(parent, face):
+def root_of(parent, face):
+    """The root of a face's tree in int[n] `parent`, whose path is halved on the way."""
     while parent[face] != face:
         parent[face] = parent[parent[face]]
         face = parent[face]
@@ -67,7 +68,7 @@ def _root(parent, face):
 def _unite(parent, left, right):
     """Union-find with path halving (Tarjan & van Leeuwen 1984); the first face stays the root."""
     for edge in range(len(left)):
-        a, b = _root(parent, left[edge]), _root(parent, right[edge])
+        a, b = root_of(parent, left[edge]), root_of(parent, right[edge])
         if a < b:
             parent[b] = a
         elif b < a:
@@ -75,9 +76,10 @@ def _unite(parent, left, right):
 
 
 @numba.njit(cache=True)
-def _flatten(parent):
+def flatten(parent):
+    """Names the root of every face as its parent."""
     for face in range(len(parent)):
-        parent[face] = _root(parent, face)
+        parent[face] = root_of(parent, face)
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.drawn_people import identities
+from tests.drawn_people import complete_graph, identities
 from transforms.average_linkage import linked_groups, linked_groups_along
 from transforms.grouping import renumbered
 from transforms.neighbours import NeighbourGraph
 
 
-def complete_graph(vectors: np.ndarray, bias: np.ndarray) -> NeighbourGraph:
-    left, right = np.triu_indices(len(vectors), 1)
-    similarity = np.einsum("ij,ij->i", vectors[left], vectors[right]) - (bias[left] + bias[right]) / 2
-    return NeighbourGraph(len(vectors), left.astype(np.int32), right.astype(np.int32), similarity)
+def alike(vectors: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    return vectors @ vectors.T - (bias[:, None] + bias) / 2
 
 
 @settings(max_examples=50, deadline=None)
@@ -26,12 +24,14 @@ def test_along_all_pairs_it_is_what_the_table_of_distances_gives(
 ) -> None:
     vectors, _ = identities(people, faces, noise=noise, seed=seed)
     bias = np.random.default_rng(seed).normal(0, 0.05, len(vectors)).astype(np.float32)
-    distances = 1 - (vectors @ vectors.T - (bias[:, None] + bias) / 2).astype(np.float64)
+    distances = 1 - alike(vectors, bias).astype(np.float64)
     distances = np.maximum((distances + distances.T) / 2, 0)
     np.fill_diagonal(distances, 0)
     if len(vectors) > 1:
         expected = linked_groups(distances, threshold)
-        found = linked_groups_along(complete_graph(vectors, bias), threshold, vectors=vectors, bias=bias)
+        found = linked_groups_along(
+            complete_graph(alike(vectors, bias)), threshold, vectors=vectors, bias=bias
+        )
         np.testing.assert_array_equal(renumbered(found), renumbered(expected))
 
 
@@ -47,7 +47,7 @@ def test_a_chain_of_likenesses_is_cut_where_the_average_falls() -> None:
     angles = np.radians(np.arange(0, 91, 10))
     vectors = np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
     none, before = np.zeros(len(vectors), np.float32), vectors.copy()
-    found = linked_groups_along(complete_graph(vectors, none), 0.9, vectors=vectors, bias=none)
+    found = linked_groups_along(complete_graph(alike(vectors, none)), 0.9, vectors=vectors, bias=none)
     assert 1 < len(set(found.tolist())) < len(vectors)
     for group in set(found.tolist()):
         mean = vectors[found == group].mean(axis=0)

@@ -4,10 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.drawn_people import identities
+from tests.drawn_people import complete_graph, identities
 from transforms.density import dense_groups, dense_groups_along
 from transforms.grouping import renumbered
-from transforms.neighbours import NeighbourGraph
 
 
 def distances_of(vectors: np.ndarray) -> np.ndarray:
@@ -28,8 +27,7 @@ def test_along_all_pairs_it_is_what_the_table_of_distances_gives(
     table = distances_of(identities(people, faces, noise=noise, seed=seed)[0])
     # Along a graph it is about what is connected at the threshold.
     table *= 0.999 * (1 - threshold) / max(float(table.max()), 1 - threshold)
-    left, right = np.triu_indices(len(table), 1)
-    graph = NeighbourGraph(len(table), left.astype(np.int32), right.astype(np.int32), 1 - table[left, right])
+    graph = complete_graph(1 - table)
     np.testing.assert_array_equal(
         renumbered(dense_groups_along(graph, threshold)), renumbered(dense_groups(table, threshold))
     )
