@@ -14,6 +14,7 @@ import numba
 import numpy as np
 
 from transforms.blocked_search import Directed, search, strongest
+from transforms.probe_search import neighbours_among
 
 # Shots of one burst are this much alike and more; two photos of one person hardly ever are.
 BURST = 0.93
@@ -30,8 +31,6 @@ def search_past_bursts(
     found = search(vectors, k, least=least, bias=bias, threads=threads)
 
     def again(rows: np.ndarray, base: np.ndarray) -> Directed:
-        from transforms.probe_search import neighbours_among  # on use: it needs this module's friends
-
         return neighbours_among(vectors, rows, k, least=least, bias=bias, base=base, threads=threads)
 
     return past_bursts(found, len(vectors), k, bias=bias, again=again)
