@@ -67,7 +67,7 @@ def test_faces_on_a_card_are_embedded_in_half_precision_with_the_last_layer_whol
 ) -> None:
     embedder = load_embedder("facenet-casia", engine=CARD)
     assert isinstance(embedder, FaceNet)
-    assert embedder._trunk.conv2d_1a.conv.weight.dtype == torch.float16
+    assert embedder._trunk.conv2d_2b.conv.weight.dtype == torch.float16
     assert embedder._linear.weight.dtype == torch.float32
     card.sent.clear()
     vectors = embedder.embed(crops)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from facenet_pytorch import InceptionResnetV1
+from PIL import Image, ImageFilter
 
 from models.embedder import Mirrored, load_embedder
 from models.engine import Engine, choose_engine, cpu_has_bfloat16
@@ -75,6 +76,23 @@ def test_the_default_engine_gives_in_bfloat16_what_torch_gives_in_float32(
     assert vectors.shape == (4, 512) and vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert (vectors * facenet.embed(crops)).sum(axis=1).min() >= 0.999
+
+
+@pytest.mark.skipif(not cpu_has_bfloat16(), reason="this processor does not multiply in bfloat16")
+@pytest.mark.parametrize("backend", ["openvino", "torch"])
+def test_dark_and_blurred_faces_are_embedded_in_bfloat16_as_in_float32(
+    backend: str, facenet: FaceNet, crops: np.ndarray
+) -> None:
+    dark = np.stack(
+        [blurred(crop, radius, share) for crop in crops for radius in (3, 6) for share in (0.1, 0.2, 0.4)]
+    )
+    vectors = load_embedder("facenet-casia", engine=choose_engine(backend=backend)).embed(dark)
+    assert (vectors * facenet.embed(dark)).sum(axis=1).min() >= 0.9995
+
+
+def blurred(crop: np.ndarray, radius: int, light: float) -> np.ndarray:
+    image = Image.fromarray(crop).filter(ImageFilter.GaussianBlur(radius))
+    return (np.asarray(image) * light).astype(np.uint8)
 
 
 def test_weights_of_another_network_are_refused(casia_state: dict[str, torch.Tensor]) -> None:
