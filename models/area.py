@@ -3,8 +3,8 @@
 MTCNN looks at each photo at some ten scales and at hundreds of small windows. The bins of its
 pyramid and windows are those of adaptive average pooling, as in facenet-pytorch
 (``torch.nn.functional.interpolate(mode="area")``): bin i of n over a length covers the pixels
-floor(i·length/n) to ceil((i+1)·length/n). Each row of bins first adds up whole rows of pixels, which
-runs along memory, and then the columns of that one sum.
+floor(i·length/n) to ceil((i+1)·length/n). All of them are read from one summed-area table a photo
+(Crow 1984), so that what a window costs does not depend on how many pixels it shows.
 """
 
 from __future__ import annotations
@@ -17,60 +17,99 @@ from models.jit import compiled
 _MIDDLE, _UNIT = np.float32(127.5), np.float32(0.0078125)
 
 
-def pyramid_level(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """`image`, uint8[h, w, 3], resized and normalised for MTCNN: float32[3, height', width'].
+def summed_area(image: np.ndarray) -> np.ndarray:
+    """The table of `image`, uint8[h, w, 3]: uint32[h + 1, 3, w + 1], at [y, c, x] the sum of what lies above
+    y and left of x, modulo 2³². The sum over a rectangle of up to 16 million pixels comes out right."""
+    height, width = image.shape[:2]
+    table = np.empty((height + 1, 3, width + 1), np.uint32)
+    _sum(np.ascontiguousarray(image), table)
+    return table
 
-    height' and width' are even: a last odd row or column is repeated.
+
+def level_part(
+    table: np.ndarray,
+    size: tuple[int, int],
+    part: tuple[int, int, int, int],
+    out: np.ndarray,
+    place: tuple[int, int, int],
+) -> None:
+    """A part of the image resized to `size` (height, width), normalised, into `out`, float32[n, 3, h, w].
+
+    `part` is (y, x, height, width), `place` in `out` (number, y, x). Beyond its last row and column the
+    level repeats them.
     """
-    level = np.empty((3, height + height % 2, width + width % 2), np.float32)
-    _resize(image, 0, 0, image.shape[1], image.shape[0], level[:, :height, :width])
-    level[:, height:, :] = level[:, height - 1 : height, :]
-    level[:, :, width:] = level[:, :, width - 1 : width]
-    return level
+    _level_part(table, size, part, out, place)
 
 
-def windows(image: np.ndarray, boxes: np.ndarray, out: np.ndarray) -> None:
-    """Resizes parts of `image`, uint8[h, w, 3], into `out`, float32[n, 3, size, size], normalised.
+def windows(table: np.ndarray, boxes: np.ndarray, out: np.ndarray) -> None:
+    """Resizes parts of the image with the `table` into `out`, float32[n, 3, size, size], normalised.
 
     `boxes` is int64[n, 4] (x0, y0, x1, y1), inside the image, x1 > x0 and y1 > y0.
     """
-    _windows(image, boxes, out)
+    _windows(table, boxes, out)
 
 
 @compiled
-def _resize(image, x0, y0, x1, y1, out):
-    height, width = out.shape[1], out.shape[2]
-    rows, columns = y1 - y0, x1 - x0
-    sums = np.empty(columns * 3, np.int32)
-    lefts, rights = np.empty(width, np.int64), np.empty(width, np.int64)
-    for j in range(width):
-        lefts[j], rights[j] = 3 * (j * columns // width), 3 * (((j + 1) * columns + width - 1) // width)
-    flat = image.reshape(image.shape[0], image.shape[1] * 3)
-    for i in range(height):
-        top, bottom = y0 + i * rows // height, y0 + ((i + 1) * rows + height - 1) // height
-        line = flat[top, x0 * 3 : x1 * 3]
-        for x in range(columns * 3):
-            sums[x] = line[x]
-        for y in range(top + 1, bottom):
-            line = flat[y, x0 * 3 : x1 * 3]
-            for x in range(columns * 3):
-                sums[x] += line[x]
-        for j in range(width):
-            red, green, blue = np.int64(0), np.int64(0), np.int64(0)
-            for x in range(lefts[j], rights[j], 3):
-                red += sums[x]
-                green += sums[x + 1]
-                blue += sums[x + 2]
-            scale = _UNIT * np.float32(3) / np.float32((bottom - top) * (rights[j] - lefts[j]))
-            out[0, i, j] = np.float32(red) * scale - _MIDDLE * _UNIT
-            out[1, i, j] = np.float32(green) * scale - _MIDDLE * _UNIT
-            out[2, i, j] = np.float32(blue) * scale - _MIDDLE * _UNIT
+def _sum(image, table):
+    height, width = image.shape[0], image.shape[1]
+    flat = image.reshape(height, width * 3)
+    columns = np.zeros(width * 3, np.uint32)
+    table[0] = 0
+    for y in range(height):
+        line = flat[y]
+        for x in range(width * 3):
+            columns[x] += np.uint32(line[x])
+        reds, greens, blues = table[y + 1, 0], table[y + 1, 1], table[y + 1, 2]
+        red, green, blue = np.uint32(0), np.uint32(0), np.uint32(0)
+        reds[0] = greens[0] = blues[0] = 0
+        for x in range(width):
+            red += columns[3 * x]
+            green += columns[3 * x + 1]
+            blue += columns[3 * x + 2]
+            reds[x + 1], greens[x + 1], blues[x + 1] = red, green, blue
 
 
 @compiled
-def _windows(image, boxes, out):
+def _level_part(table, size, part, out, place):
+    _resize(table, (0, 0, table.shape[2] - 1, table.shape[0] - 1), size, part, out, place)
+
+
+@compiled
+def _windows(table, boxes, out):
+    size = out.shape[2]
     for k in range(len(boxes)):
-        _resize(image, boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3], out[k])
+        box = (boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3])
+        _resize(table, box, (size, size), (0, 0, size, size), out, (k, 0, 0))
+
+
+@compiled
+def _resize(table, box, size, part, out, place):
+    """Bins of `box` (x0, y0, x1, y1) cut into `size`: those of a `part`, into a `place`."""
+    x0, y0, rows, columns = box[0], box[1], box[3] - box[1], box[2] - box[0]
+    height, width = size
+    lefts, rights = np.empty(part[3], np.uint32), np.empty(part[3], np.uint32)
+    # Bins cover whole pixels: of rows they have `least` or one or two more.
+    least = max(rows // height, 1)
+    scale = np.empty((3, part[3]), np.float32)
+    first = x0 + min(part[1], width - 1) * columns // width
+    for j in range(part[3]):
+        column = min(part[1] + j, width - 1)
+        left, right = column * columns // width, ((column + 1) * columns + width - 1) // width
+        lefts[j], rights[j] = x0 + left - first, x0 + right - first
+        for more in range(3):
+            scale[more, j] = _UNIT / np.float32((least + more) * (right - left))
+    sums = np.empty(rights[-1] + 1, np.uint32)
+    for i in range(part[2]):
+        row = min(part[0] + i, height - 1)
+        top, bottom = row * rows // height, ((row + 1) * rows + height - 1) // height
+        share = scale[bottom - top - least]
+        for colour in range(3):
+            above, below = table[y0 + top, colour, first:], table[y0 + bottom, colour, first:]
+            line = out[place[0], colour, place[1] + i, place[2] : place[2] + part[3]]
+            for x in range(len(sums)):
+                sums[x] = below[x] - above[x]
+            for j in range(len(line)):
+                line[j] = np.float32(sums[rights[j]] - sums[lefts[j]]) * share[j] - _MIDDLE * _UNIT
 
 
 def reduced(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -60,17 +61,18 @@ class UprightBoxGeometry:
 
     def matrix(self, box: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray:
         """See `CropGeometry.matrix`."""
-        x0, y0, x1, y1 = np.asarray(box, np.float64)
-        width, height = x1 - x0, y1 - y0
-        side = max(width, height)
-        width, height = (side * (1 - self.squash) + length * self.squash for length in (width, height))
-        angle = np.radians(roll_degrees(landmarks)) * self.upright
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        scale = np.array([width, height]) / (self.box_share * size)
-        linear = turn * scale[None, :]
-        middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2]) + turn @ np.array([0.0, self.shift * (y1 - y0)])
-        offset = middle - linear @ np.array([size / 2, size / 2])
-        return np.column_stack([linear, offset])
+        x0, y0, x1, y1 = np.asarray(box, np.float64).tolist()
+        side = max(x1 - x0, y1 - y0)
+        wide, high = (
+            (side * (1 - self.squash) + length * self.squash) / (self.box_share * size)
+            for length in (x1 - x0, y1 - y0)
+        )
+        angle = math.radians(roll_degrees(landmarks)) * self.upright
+        cos, sin = math.cos(angle), math.sin(angle)
+        linear = ((cos * wide, -sin * high), (sin * wide, cos * high))
+        down = self.shift * (y1 - y0)
+        middle = ((x0 + x1) / 2 - sin * down, (y0 + y1) / 2 + cos * down)
+        return np.array([(a, b, m - (a + b) * size / 2) for (a, b), m in zip(linear, middle, strict=True)])
 
     def describe(self) -> dict[str, object]:
         """See `CropGeometry.describe`."""
@@ -113,8 +115,8 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 def roll_degrees(landmarks: np.ndarray) -> float:
     """How far the line through the eyes is turned from the horizontal, clockwise positive."""
-    left, right = np.asarray(landmarks, np.float64)[:2]
-    return float(np.degrees(np.arctan2(right[1] - left[1], right[0] - left[0])))
+    left, right = np.asarray(landmarks, np.float64)[:2].tolist()
+    return math.degrees(math.atan2(right[1] - left[1], right[0] - left[0]))
 
 
 def yaw_degrees(landmarks: np.ndarray) -> float:
@@ -124,10 +126,10 @@ def yaw_degrees(landmarks: np.ndarray) -> float:
     face, beyond an eye for a profile. The nose's tip stands out by about the half distance of the
     eyes, so the offset in that unit is close to the tangent of the angle.
     """
-    points = np.asarray(landmarks, np.float64)
-    line = points[1] - points[0]
-    length = float(line @ line)
+    left, right, nose = np.asarray(landmarks, np.float64)[:3].tolist()
+    line = (right[0] - left[0], right[1] - left[1])
+    length = line[0] ** 2 + line[1] ** 2
     if length == 0:
         return 90.0
-    position = float((points[2] - points[0]) @ line) / length
-    return float(np.degrees(np.arctan((position - 0.5) * 2)))
+    position = ((nose[0] - left[0]) * line[0] + (nose[1] - left[1]) * line[1]) / length
+    return math.degrees(math.atan((position - 0.5) * 2))

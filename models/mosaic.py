@@ -31,6 +31,16 @@ class Piece:
     tile_x: int = 0
 
     @property
+    def part(self) -> tuple[int, int, int, int]:
+        """Of its level: y, x, height, width."""
+        return self.y, self.x, self.height, self.width
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """In the tiles: number, y, x."""
+        return self.tile, self.tile_y, self.tile_x
+
+    @property
     def outputs(self) -> tuple[slice, slice]:
         """Where the network's outputs for this piece lie in the tile's."""
         y, x = self.tile_y // STRIDE, self.tile_x // STRIDE
@@ -64,6 +74,11 @@ def pack(levels: Sequence[tuple[int, int]], side: int) -> list[Piece]:
     return placed
 
 
+def empty_tiles(pieces: Sequence[Piece], side: int) -> np.ndarray:
+    """float32[n, 3, side, side] zeros with room for all pieces."""
+    return np.zeros((max((p.tile for p in pieces), default=-1) + 1, 3, side, side), np.float32)
+
+
 def _cut(number: int, size: tuple[int, int], side: int) -> Iterator[Piece]:
     if min(size) < WINDOW:
         return
@@ -73,11 +88,11 @@ def _cut(number: int, size: tuple[int, int], side: int) -> Iterator[Piece]:
             yield Piece(number, y, x, min(side, size[0] - y), min(side, size[1] - x))
 
 
-def tiles(levels: Sequence[np.ndarray], pieces: Sequence[Piece], side: int) -> np.ndarray:
-    """The tiles, float32[n, 3, side, side], from levels float32[3, height, width]; zero where empty."""
-    count = max((p.tile for p in pieces), default=-1) + 1
-    out = np.zeros((count, 3, side, side), np.float32)
-    for p in pieces:
-        part = levels[p.level][:, p.y : p.y + p.height, p.x : p.x + p.width]
-        out[p.tile, :, p.tile_y : p.tile_y + p.height, p.tile_x : p.tile_x + p.width] = part
-    return out
+def owners(pieces: Sequence[Piece], shape: tuple[int, int, int]) -> np.ndarray:
+    """Which piece each of the network's outputs is about: int32 of `shape` (tiles, rows, columns), the
+    piece's number or -1."""
+    numbers = np.full(shape, -1, np.int32)
+    for number, piece in enumerate(pieces):
+        rows, columns = piece.outputs
+        numbers[piece.tile, rows, columns] = number
+    return numbers

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 
 import numpy as np
 
 from models import mosaic, suppression
-from models.area import pyramid_level, reduced, windows
+from models.area import level_part, reduced, summed_area, windows
 from models.detector import Detections, MtcnnSettings
 
 _WINDOW, _STRIDE = mosaic.WINDOW, mosaic.STRIDE
@@ -43,6 +44,21 @@ class MtcnnNetworks(Protocol):
         """O-Net: float32[n, 3, 48, 48] → corrections float32[n, 4], landmarks float32[n, 10] (x of
         five points, then y), probability float32[n]."""
         ...
+
+
+@dataclass(frozen=True)
+class _Level:
+    """A photo, by number, reduced by `scale` to `height` × `width` pixels."""
+
+    photo: int
+    scale: float
+    height: int
+    width: int
+
+    @property
+    def even_size(self) -> tuple[int, int]:
+        """As P-Net gets it: a last odd row or column is repeated."""
+        return self.height + self.height % 2, self.width + self.width % 2
 
 
 @dataclass(frozen=True)
@@ -86,39 +102,32 @@ class Mtcnn:
 
     def _propose(self, photos: Sequence[np.ndarray]) -> _Candidates:
         """P-Net over the pyramids of all photos: candidate boxes, squared."""
-        levels: list[np.ndarray] = []
-        scales: list[float] = []
-        first: list[int] = []
-        for photo in photos:
-            height, width = photo.shape[:2]
-            first.append(len(levels))
-            for scale in pyramid_scales(height, width, self.settings.min_face, self.settings.pyramid_factor):
-                levels.append(pyramid_level(photo, int(height * scale + 1), int(width * scale + 1)))
-                scales.append(scale)
+        levels = [
+            _Level(number, scale, int(height * scale + 1), int(width * scale + 1))
+            for number, (height, width) in enumerate(_sizes(photos).tolist())
+            for scale in pyramid_scales(height, width, self.settings.min_face, self.settings.pyramid_factor)
+        ]
         side = self.networks.tile_side
-        pieces = mosaic.pack([level.shape[1:] for level in levels], side)
+        pieces = mosaic.pack([level.even_size for level in levels], side)
         if not pieces:
             return _no_candidates()
-        corrections, probability = self.networks.propose(
-            mosaic.tiles(levels, pieces, side), self.settings.thresholds[0]
-        )
-        by_level: list[list[tuple[np.ndarray, ...]]] = [[] for _ in levels]
-        for piece in pieces:
-            rows, columns = piece.outputs
-            found = probability[piece.tile, rows, columns]
-            y, x = np.nonzero(found >= self.settings.thresholds[0])
-            if len(y):
-                offset = corrections[piece.tile, :, rows, columns][:, y, x].T
-                corner = np.stack([x * _STRIDE + piece.x, y * _STRIDE + piece.y], 1)
-                by_level[piece.level].append((corner.astype(np.float32), offset, found[y, x]))
-        return _concatenate(
-            [
-                _proposed(by_level[begin:end], scales[begin:end], number)
-                for number, (begin, end) in enumerate(
-                    zip(first, [*first[1:], len(levels)], strict=True)
-                )
-            ]
-        )  # fmt: skip
+        tiles = mosaic.empty_tiles(pieces, side)
+        for photo, own in groupby(sorted(pieces, key=lambda p: p.level), lambda p: levels[p.level].photo):
+            # Tables are four times as large as photos, and quick to make while they fit into the caches: so
+            # there is one at a time.
+            table = summed_area(photos[photo])
+            for piece in own:
+                level = levels[piece.level]
+                level_part(table, (level.height, level.width), piece.part, tiles, piece.place)
+        threshold = self.settings.thresholds[0]
+        corrections, probability = self.networks.propose(tiles, threshold)
+        owner = mosaic.owners(pieces, probability.shape)
+        tile, y, x = np.nonzero((probability >= threshold) & (owner >= 0))
+        mine = owner[tile, y, x]
+        from_tile = np.array([(p.x - p.tile_x, p.y - p.tile_y) for p in pieces])
+        corners = np.stack([x, y], 1) * _STRIDE + from_tile[mine]
+        number = np.array([p.level for p in pieces])[mine]
+        return _proposed(levels, number, corners, corrections[tile, :, y, x], probability[tile, y, x])
 
     def _refine(self, photos: Sequence[np.ndarray], candidates: _Candidates) -> _Candidates:
         """R-Net: fewer candidates, moved closer, squared."""
@@ -130,18 +139,9 @@ class Mtcnn:
         offset, probability = outputs
         keep = np.flatnonzero(probability > self.settings.thresholds[1])
         candidates = _Candidates(candidates.boxes[keep], probability[keep], candidates.photo[keep])
-        offset = offset[keep]
-        kept = []
-        for photo in range(len(photos)):
-            mine = candidates.of(photo)
-            kept.append(
-                mine.start + suppression.by_union(candidates.boxes[mine], candidates.scores[mine], 0.7)
-            )
-        index = np.concatenate(kept) if kept else np.zeros(0, np.int64)
-        candidates = candidates.take(index)
-        return _Candidates(
-            _squared(_regressed(candidates.boxes, offset[index])), candidates.scores, candidates.photo
-        )
+        index = suppression.by_union(candidates.boxes, candidates.scores, 0.7, among=candidates.photo)
+        boxes = _squared(_regressed(candidates.boxes[index], offset[keep][index]))
+        return _Candidates(boxes, candidates.scores[index], candidates.photo[index])
 
     def _output(self, photos: Sequence[np.ndarray], candidates: _Candidates) -> list[Detections]:
         """O-Net: the faces of each photo with their landmarks."""
@@ -151,24 +151,19 @@ class Mtcnn:
         offset, points, probability = outputs
         keep = np.flatnonzero(probability > self.settings.thresholds[2])
         candidates = _Candidates(candidates.boxes[keep], probability[keep], candidates.photo[keep])
-        offset, points = offset[keep], points[keep]
         origin = candidates.boxes[:, None, :2]
         side = candidates.boxes[:, None, 2:] - origin + 1
-        landmarks = points.reshape(-1, 2, 5).transpose(0, 2, 1) * side + origin - 1
-        boxes = _regressed(candidates.boxes, offset)
-        detections = []
-        for photo in range(len(photos)):
-            mine = candidates.of(photo)
-            best = mine.start + suppression.by_smaller(boxes[mine], candidates.scores[mine], 0.7)
-            detections.append(Detections(boxes[best], candidates.scores[best], landmarks[best]))
-        return detections
+        landmarks = points[keep].reshape(-1, 2, 5).transpose(0, 2, 1) * side + origin - 1
+        boxes = _regressed(candidates.boxes, offset[keep])
+        best = suppression.by_smaller(boxes, candidates.scores, 0.7, among=candidates.photo)
+        faces = _Candidates(boxes[best], candidates.scores[best], candidates.photo[best])
+        landmarks = landmarks[best]
+        parts = [faces.of(photo) for photo in range(len(photos))]
+        return [Detections(faces.boxes[part], faces.scores[part], landmarks[part]) for part in parts]
 
     def _judged(self, photos, candidates, size, network):
         """What a network says of the candidates' windows, without those that lie outside their photo."""
-        inside = [
-            _clipped(candidates.boxes[candidates.of(i)], p.shape[1], p.shape[0]) for i, p in enumerate(photos)
-        ]
-        boxes = np.concatenate([*inside, np.zeros((0, 4), np.int64)])
+        boxes = _clipped(candidates.boxes, _sizes(photos)[candidates.photo])
         keep = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
         candidates, boxes = candidates.take(keep), boxes[keep]
         parts = []
@@ -178,9 +173,21 @@ class Mtcnn:
             for photo in np.unique(candidates.photo[begin:end]):
                 mine = candidates.of(photo)
                 low, high = max(mine.start, begin), min(mine.stop, end)
-                windows(photos[photo], boxes[low:high], pixels[low - begin : high - begin])
+                _cut_windows(photos[photo], boxes[low:high], pixels[low - begin : high - begin])
             parts.append(network(pixels))
         return candidates, [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def _sizes(photos: Sequence[np.ndarray]) -> np.ndarray:
+    """Height and width of each photo: int64[n, 2]."""
+    return np.array([photo.shape[:2] for photo in photos], np.int64).reshape(-1, 2)
+
+
+def _cut_windows(photo: np.ndarray, boxes: np.ndarray, out: np.ndarray) -> None:
+    """See `area.windows`; a table is made of no more of the photo than its windows show."""
+    x0, y0 = boxes[:, :2].min(axis=0).tolist()
+    x1, y1 = boxes[:, 2:].max(axis=0).tolist()
+    windows(summed_area(photo[y0:y1, x0:x1]), boxes - np.array([x0, y0, x0, y0]), out)
 
 
 def at_working_size(photo: np.ndarray, side: int) -> np.ndarray:
@@ -201,40 +208,25 @@ def pyramid_scales(height: int, width: int, min_face: float, factor: float) -> l
     return scales
 
 
-def _proposed(levels: list[list[tuple[np.ndarray, ...]]], scales: list[float], photo: int) -> _Candidates:
-    """The candidates of one photo from what P-Net found on each of its levels."""
-    boxes, offsets, scores = [], [], []
-    for found, scale in zip(levels, scales, strict=True):
-        if not found:
-            continue
-        corner, offset, score = (np.concatenate(part) for part in zip(*found, strict=True))
-        box = np.concatenate(
-            [np.floor((corner + 1) / np.float32(scale)), np.floor((corner + _WINDOW) / np.float32(scale))], 1
-        )
-        keep = suppression.by_union(box, score, 0.5)
-        boxes.append(box[keep])
-        offsets.append(offset[keep])
-        scores.append(score[keep])
-    if not boxes:
-        return _no_candidates()
-    box, offset, score = np.concatenate(boxes), np.concatenate(offsets), np.concatenate(scores)
-    keep = suppression.by_union(box, score, 0.7)
-    box, offset = box[keep], offset[keep]
+def _proposed(
+    levels: Sequence[_Level], number: np.ndarray, corners: np.ndarray, offset: np.ndarray, score: np.ndarray
+) -> _Candidates:
+    """The candidates of all photos from what P-Net found: on the level `number` int64[n], in the window at
+    `corners` int64[n, 2] (x, y), with corrections `offset` float32[n, 4] and a `score` float32[n]."""
+    scale = np.array([level.scale for level in levels], np.float32)[number][:, None]
+    corner = corners.astype(np.float32)
+    box = np.concatenate([np.floor((corner + 1) / scale), np.floor((corner + _WINDOW) / scale)], 1)
+    photo = np.array([level.photo for level in levels])[number]
+    on_level = suppression.by_union(box, score, 0.5, among=number)
+    in_photo = suppression.by_union(box[on_level], score[on_level], 0.7, among=photo[on_level])
+    keep = on_level[in_photo]
+    box = box[keep]
     side = np.tile(box[:, 2:] - box[:, :2], 2)
-    return _Candidates(_squared(box + offset * side), score[keep], np.full(len(keep), photo))
+    return _Candidates(_squared(box + offset[keep] * side), score[keep], photo[keep])
 
 
 def _no_candidates() -> _Candidates:
     return _Candidates(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
-
-
-def _concatenate(parts: list[_Candidates]) -> _Candidates:
-    parts = parts or [_no_candidates()]
-    return _Candidates(
-        np.concatenate([p.boxes for p in parts]),
-        np.concatenate([p.scores for p in parts]),
-        np.concatenate([p.photo for p in parts]),
-    )
 
 
 def _squared(boxes: np.ndarray) -> np.ndarray:
@@ -250,12 +242,13 @@ def _regressed(boxes: np.ndarray, offset: np.ndarray) -> np.ndarray:
     return boxes + offset * np.tile(side, 2)
 
 
-def _clipped(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Whole pixels of the photo that each box covers, int64[n, 4]; empty where it lies outside.
+def _clipped(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Whole pixels that each box covers of its photo, int64[n, 4]; empty where it lies outside.
 
-    The networks were trained with boxes that count pixels from 1 and include both ends.
+    `sizes` int64[n, 2] is each photo's height and width. The networks were trained with boxes that
+    count pixels from 1 and include both ends.
     """
     whole = np.trunc(boxes).astype(np.int64)
-    x0, y0 = np.maximum(whole[:, 0], 1) - 1, np.maximum(whole[:, 1], 1) - 1
-    x1, y1 = np.minimum(whole[:, 2], width), np.minimum(whole[:, 3], height)
-    return np.stack([x0, y0, x1, y1], axis=1)
+    low = np.maximum(whole[:, :2], 1) - 1
+    high = np.minimum(whole[:, 2:], sizes[:, ::-1])
+    return np.concatenate([low, high], axis=1)

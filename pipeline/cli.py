@@ -104,7 +104,7 @@ _index_options = _options(
     click.option(
         "--chunk-size",
         type=click.IntRange(1, 10_000),
-        default=128,
+        default=IndexOptions().chunk_size,
         show_default=True,
         help="Photos that are committed together: what a crash of a worker costs at most.",
     ),

@@ -15,7 +15,7 @@ from pipeline.cli_base import (
     search_options,
     search_settings,
 )
-from pipeline.options import cores
+from pipeline.options import IndexOptions, cores
 from transforms.library import Library
 
 
@@ -96,8 +96,8 @@ def bench_camera(out, portraits, crowds, boxes, count, seed, as_json, quiet) -> 
 @bench.command("memory")
 @click.argument("photos", type=click.Path(exists=True, file_okay=False))
 @click.option("--count", type=click.IntRange(1), default=5000, show_default=True, help="Photos to index.")
-@click.option("--chunk-size", type=click.IntRange(1, 10_000), default=128, show_default=True,
-              help="Photos that are committed together.")  # fmt: skip
+@click.option("--chunk-size", type=click.IntRange(1, 10_000), default=IndexOptions().chunk_size,
+              show_default=True, help="Photos that are committed together.")  # fmt: skip
 @output_options
 @reported
 def bench_memory(photos, count, chunk_size, as_json, quiet) -> None:

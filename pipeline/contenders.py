@@ -121,6 +121,7 @@ def _stages(precision: str):
 def _albumen(precision: str, work: str):
     from models.facenet_weights import FACENET_CASIA
     from pipeline.graph import LOCAL_RUNNER, run_graph
+    from pipeline.options import IndexOptions
     from transforms import storage
     from transforms.index_config import IndexConfig
     from transforms.known_content import KNOWN_CONTENT, KnownContent
@@ -139,7 +140,7 @@ def _albumen(precision: str, work: str):
             embedder=FACENET_CASIA, precision=precision, decode_threads=1,
         )  # fmt: skip
         library.use_fingerprint(config.fingerprint(), config.settings())
-        writer = ManifestWriter(library.file(MANIFESTS), config.run, chunk_size=128)
+        writer = ManifestWriter(library.file(MANIFESTS), config.run, chunk_size=IndexOptions().chunk_size)
         for path in paths:
             stat = Path(path).stat()
             entry = FileEntry(

@@ -35,7 +35,7 @@ class IndexOptions:
     precision: str = AUTO
     max_pixels: int = DEFAULT_MAX_PIXELS
     thumbs: bool = True
-    chunk_size: int = 128
+    chunk_size: int = 256
     until: float | None = None
     retry_errors: bool = False
     prune: bool = False

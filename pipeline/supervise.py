@@ -28,6 +28,8 @@ STALL_SECONDS = 900.0
 WORKER = ("-m", "pipeline.worker")
 _TICK_SECONDS = 1.0
 _SHIFT_LIMIT = 64
+# Chunks of fewer photos are left whole: to start another worker for a part would take longer.
+_DIVIDED_CHUNK = 128
 _START_FAILURES = 3
 _CRASHES_ALONE = 2
 _LARGE_ARRAY = 1 << 20  # bytes
@@ -213,6 +215,7 @@ class Supervisor:
         if until is not None and time.time() >= until:
             self.late.extend(self._queue)
             self._queue.clear()
+        self._spread()
         idle = [w for w in self._workers.values() if not w.working]
         while self._queue and len(self._workers) < self._count and len(idle) < len(self._queue):
             number = next(n for n in range(self._count) if n not in self._workers)
@@ -226,6 +229,15 @@ class Supervisor:
                 worker.give([self._queue.popleft() for _ in range(share)])
             else:
                 self._dismiss(worker)
+
+    def _spread(self) -> None:
+        """Halves large chunks when few are left: no worker shall be idle long while another ends its last."""
+        while self._count > 1 and 0 < len(self._queue) < 2 * self._count:
+            largest = max(self._queue, key=lambda chunk: chunk.size)
+            if largest.size < _DIVIDED_CHUNK:
+                return
+            self._queue.remove(largest)
+            self._queue.extend(largest.halves())
 
     def _hear(self, worker: _Worker) -> None:
         events = worker.events()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import math
 
 import numpy as np
+import simplejpeg
 from PIL import Image
 
 from models.jit import compiled
@@ -40,50 +40,49 @@ def warp(photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     part of the photo, pixels are averaged first, so that fine texture does not alias. Pixels
     outside of the photo repeat its edge.
     """
-    region, matrix = _region(photo, matrix, size)
-    scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    factor = int(scale)
+    factor = int(_scale(matrix))
     if factor > 1:
+        part, corner = _shown(photo, matrix, size, margin=3 * (1 + factor))
         # A last column or row that is not full would be averaged over fewer pixels, but reduce()
         # counts it as a full one in the result's coordinates: exact but for the last pixel.
-        region = np.asarray(Image.fromarray(region).reduce(factor))
-        matrix = matrix / factor
-    return affine(region, matrix, size)
+        photo = np.asarray(Image.fromarray(part).reduce(factor))
+        matrix = np.column_stack([matrix[:, :2], matrix[:, 2] - corner]) / factor
+    return affine(photo, matrix, size)
 
 
-def _region(photo: np.ndarray, matrix: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The photo's part that a crop needs, its edge repeated outside, and the matrix into it."""
+def _scale(matrix: np.ndarray) -> float:
+    """How many of the photo's pixels a pixel of the crop is wide."""
+    (a, b), (c, d) = matrix[:, :2].tolist()
+    return math.sqrt(abs(a * d - b * c))
+
+
+def _shown(
+    photo: np.ndarray, matrix: np.ndarray, size: int, *, margin: int
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """The photo's part that a crop shows, with a margin in pixels and the edge repeated outside; and its
+    corner (x, y)."""
     corners = matrix @ np.array([[0, size, 0, size], [0, 0, size, size], [1, 1, 1, 1]], np.float64)
-    margin = 3 + int(math.sqrt(abs(np.linalg.det(matrix[:, :2])))) * 3
     low = np.floor(corners.min(axis=1)).astype(int) - margin
     high = np.ceil(corners.max(axis=1)).astype(int) + margin
-    height, width = photo.shape[:2]
-    x0, y0 = (int(np.clip(low[i], 0, n - 1)) for i, n in ((0, width), (1, height)))
-    x1, y1 = (int(np.clip(high[i], 1, n)) for i, n in ((0, width), (1, height)))
-    x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)
-    region = photo[y0:y1, x0:x1]
-    outside = [
-        (max(0, y0 - low[1]), max(0, high[1] - y1)),
-        (max(0, x0 - low[0]), max(0, high[0] - x1)),
-        (0, 0),
-    ]
-    shifted = matrix.copy()
-    if any(sum(pair) for pair in outside):
-        region = np.pad(region, outside, mode="edge")
-        x0, y0 = x0 - outside[1][0], y0 - outside[0][0]
-    shifted[:, 2] -= (x0, y0)
-    return np.ascontiguousarray(region), shifted
+    limits = np.array([photo.shape[1], photo.shape[0]])
+    x0, y0 = inner_low = np.clip(low, 0, limits - 1)
+    x1, y1 = inner_high = np.maximum(np.clip(high, 1, limits), inner_low + 1)
+    part = photo[y0:y1, x0:x1]
+    before, after = np.maximum(inner_low - low, 0), np.maximum(high - inner_high, 0)
+    if before.any() or after.any():
+        part = np.pad(part, ((before[1], after[1]), (before[0], after[0]), (0, 0)), mode="edge")
+    corner = inner_low - before
+    return np.ascontiguousarray(part), (int(corner[0]), int(corner[1]))
 
 
 def thumbnail(photo: np.ndarray, box: np.ndarray) -> bytes:
     """A JPEG of some 112 × 112 pixels with the face in natural proportions and a little around it."""
-    x0, y0, x1, y1 = np.asarray(box, np.float64)
+    x0, y0, x1, y1 = np.asarray(box, np.float64).tolist()
     side = max(x1 - x0, y1 - y0) / _THUMB_SHARE
     scale = side / THUMB_SIZE
     matrix = np.array([[scale, 0, (x0 + x1 - side) / 2], [0, scale, (y0 + y1 - side) / 2]])
-    buffer = io.BytesIO()
-    Image.fromarray(warp(photo, matrix, THUMB_SIZE)).save(buffer, "JPEG", quality=82)
-    return buffer.getvalue()
+    pixels = warp(photo, matrix, THUMB_SIZE)
+    return simplejpeg.encode_jpeg(pixels, quality=82, colorsubsampling="420")
 
 
 def sharpness(crop: np.ndarray) -> float:

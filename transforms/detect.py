@@ -134,9 +134,11 @@ class ChunkDetector:
                 count=len(group),
                 faces=len(crops) - found,
             )
-            if len(crops) >= _SLICE_CROPS:
-                yield replace(open_slice, crops=np.stack(crops))
-                open_slice, crops = FaceSlice(chunk.name, last=False, photos=[]), []
+            while len(crops) >= _SLICE_CROPS:
+                # Whole batches for the embedder: the rest waits for the next slice.
+                full, open_slice = _cut(open_slice, _SLICE_CROPS)
+                yield replace(full, crops=np.stack(crops[:_SLICE_CROPS]))
+                crops = crops[_SLICE_CROPS:]
         yield replace(open_slice, last=True, crops=self._stack(crops))
 
     def _stack(self, crops: list[np.ndarray]) -> np.ndarray:
@@ -321,6 +323,12 @@ class ChunkDetector:
 
 
 _NO_FACE_REASON = "no face found"
+
+
+def _cut(part: FaceSlice, faces: int) -> tuple[FaceSlice, FaceSlice]:
+    """The slice with its photos and so many of its faces, and one with the others."""
+    full = replace(part, faces=part.faces[:faces], thumbs=part.thumbs[:faces])
+    return full, replace(part, photos=[], faces=part.faces[faces:], thumbs=part.thumbs[faces:])
 
 
 def _described(row: PhotoRow, info: PhotoInfo) -> PhotoRow:

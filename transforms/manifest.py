@@ -89,7 +89,7 @@ class ManifestWriter:
     URL; `run` must be new in it.
     """
 
-    def __init__(self, folder: str, run: str, *, chunk_size: int = 128, groups_per_part: int = 256) -> None:
+    def __init__(self, folder: str, run: str, *, chunk_size: int = 256, groups_per_part: int = 256) -> None:
         if chunk_size < 1 or groups_per_part < 1:
             raise ValueError("chunk_size and groups_per_part must be at least 1")
         self._folder, self._run = folder, run

@@ -73,9 +73,9 @@ class FaceRow:
 class FaceSlice:
     """A part of a chunk, bounded in pixels and crops, on its way from photos to vectors.
 
-    `photos` hold every photo of the slice in its final state; `faces`, `crops`
+    `photos` hold every photo whose search ended in the slice, in its final state. `faces`, `crops`
     (uint8[n, size, size, 3]), `thumbs` (JPEG bytes) and, once embedded, `embeddings`
-    (float32[n, d], unit length) run in parallel.
+    (float32[n, d], unit length) run in parallel; the last faces of a photo may be in the slice after it.
     """
 
     chunk: str

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
-from models.area import pyramid_level, reduced, windows
+from models.area import level_part, reduced, summed_area, windows
 
 SIDES = st.integers(1, 40)
 
@@ -21,16 +21,23 @@ def area_by_torch(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 @settings(deadline=None)  # the first call compiles
-@given(height=SIDES, width=SIDES, new_height=SIDES, new_width=SIDES)
+@given(data=st.data(), height=SIDES, width=SIDES, new_height=SIDES, new_width=SIDES)
 def test_levels_are_torch_s_area_interpolation_with_an_odd_edge_repeated(
-    height: int, width: int, new_height: int, new_width: int
+    data: st.DataObject, height: int, width: int, new_height: int, new_width: int
 ) -> None:
     pixels = image(height, width)
-    level = pyramid_level(pixels, new_height, new_width)
-    assert level.dtype == np.float32 and not any(side % 2 for side in level.shape[1:])
+    even = (new_height + new_height % 2, new_width + new_width % 2)
+    tiles = np.full((2, 3, 50, 60), np.nan, np.float32)
+    level_part(summed_area(pixels), (new_height, new_width), (0, 0, *even), tiles, (1, 3, 5))
+    level = tiles[1, :, 3 : 3 + even[0], 5 : 5 + even[1]]
+    assert np.isfinite(tiles).sum() == level.size
     expected = area_by_torch(pixels, new_height, new_width)
     padded = np.pad(expected, ((0, 0), (0, new_height % 2), (0, new_width % 2)), mode="edge")
     np.testing.assert_allclose(level, padded, atol=1e-5)
+    y, x = (data.draw(st.integers(0, side - 1)) for side in even)
+    part = np.full((1, 3, even[0] - y, even[1] - x), np.nan, np.float32)
+    level_part(summed_area(pixels), (new_height, new_width), (y, x, *part.shape[2:]), part, (0, 0, 0))
+    np.testing.assert_array_equal(part[0], level[:, y:, x:])
 
 
 @settings(deadline=None)
@@ -44,7 +51,7 @@ def test_windows_are_torch_s_area_interpolation_of_the_parts(
         x0, y0 = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
         boxes.append((x0, y0, data.draw(st.integers(x0 + 1, width)), data.draw(st.integers(y0 + 1, height))))
     crops = np.full((len(boxes), 3, size, size), np.nan, np.float32)
-    windows(pixels, np.array(boxes, np.int64).reshape(-1, 4), crops)
+    windows(summed_area(pixels), np.array(boxes, np.int64).reshape(-1, 4), crops)
     for crop, (x0, y0, x1, y1) in zip(crops, boxes, strict=True):
         np.testing.assert_allclose(crop, area_by_torch(pixels[y0:y1, x0:x1], size, size), atol=1e-5)
 
@@ -64,5 +71,7 @@ def test_reducing_counts_every_pixel_by_its_part_of_a_bin(
 
 def test_the_sums_of_the_brightest_photo_do_not_overflow() -> None:
     white = np.full((3200, 3000, 3), 255, np.uint8)
-    np.testing.assert_allclose(pyramid_level(white, 1, 1), 127.5 / 128, atol=1e-5)
+    level = np.empty((1, 3, 1, 1), np.float32)
+    level_part(summed_area(white), (1, 1), (0, 0, 1, 1), level, (0, 0, 0))
+    np.testing.assert_allclose(level, 127.5 / 128, atol=1e-5)
     np.testing.assert_array_equal(reduced(white, 7, 9), 255)

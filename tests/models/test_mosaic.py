@@ -44,9 +44,16 @@ def test_pnet_says_of_tiles_what_it_says_of_whole_levels(
     pieces = mosaic.pack(sizes, side)
     pnet = network("pnet")
     with torch.inference_mode():
-        tiled = pnet(torch.from_numpy(mosaic.tiles(levels, pieces, side)))[1].numpy() if pieces else None
+        tiles = mosaic.empty_tiles(pieces, side)
         for p in pieces:
-            assert tiled is not None
+            y, x, height, width = p.part
+            tile, top, left = p.place
+            part = levels[p.level][:, y : y + height, x : x + width]
+            tiles[tile, :, top : top + height, left : left + width] = part
+        tiled = pnet(torch.from_numpy(tiles))[1].numpy() if pieces else np.zeros((0, 2, 1, 1))
+        owners = mosaic.owners(pieces, tiled[:, 0].shape)
+        for number, p in enumerate(pieces):
+            assert (owners[p.tile][p.outputs] == number).all()
             whole = pnet(torch.from_numpy(levels[p.level])[None])[1][0].numpy()
             rows, columns = p.outputs
             part = tiled[p.tile][:, rows, columns]

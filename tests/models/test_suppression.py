@@ -18,17 +18,22 @@ def random_boxes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 @settings(deadline=None)
 @given(count=st.integers(0, 60), seed=st.integers(0, 1000), threshold=st.sampled_from([0.3, 0.5, 0.7]))
-def test_by_union_keeps_what_torchvision_keeps(count: int, seed: int, threshold: float) -> None:
+def test_by_union_keeps_what_torchvision_keeps_of_each(count: int, seed: int, threshold: float) -> None:
     boxes, scores = random_boxes(count, seed)
-    expected = nms(torch.from_numpy(boxes), torch.from_numpy(scores), threshold).numpy()
-    np.testing.assert_array_equal(suppression.by_union(boxes, scores, threshold), expected)
+    among = np.random.default_rng(seed).integers(0, 4, count)
+    expected = []
+    for number in range(4):
+        own = np.flatnonzero(among == number)
+        kept = nms(torch.from_numpy(boxes[own]), torch.from_numpy(scores[own]), threshold).numpy()
+        expected += own[kept].tolist()
+    assert suppression.by_union(boxes, scores, threshold, among=among).tolist() == expected
 
 
 @settings(deadline=None)
 @given(count=st.integers(0, 40), seed=st.integers(0, 1000))
 def test_by_smaller_leaves_no_box_inside_a_better_one(count: int, seed: int) -> None:
     boxes, scores = random_boxes(count, seed)
-    kept = suppression.by_smaller(boxes, scores, 0.7)
+    kept = suppression.by_smaller(boxes, scores, 0.7, among=np.zeros(count, np.int64))
     assert list(scores[kept]) == sorted(scores[kept], reverse=True)
 
     def share(a: np.ndarray, b: np.ndarray) -> float:
@@ -40,3 +45,10 @@ def test_by_smaller_leaves_no_box_inside_a_better_one(count: int, seed: int) -> 
         assert all(share(boxes[a], boxes[b]) <= 0.7 for b in kept[:i])
     for gone in set(range(count)) - set(kept.tolist()):
         assert any(scores[k] >= scores[gone] and share(boxes[k], boxes[gone]) > 0.7 for k in kept)
+
+
+def test_boxes_of_different_photos_are_not_compared() -> None:
+    boxes, scores = np.tile(np.float32([1, 2, 30, 40]), (3, 1)), np.float32([0.7, 0.9, 0.8])
+    among = np.array([1, 1, 0])
+    for suppress in (suppression.by_union, suppression.by_smaller):
+        assert suppress(boxes, scores, 0.5, among=among).tolist() == [2, 1]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import supervise as supervise_module
 from pipeline.supervise import Committed, InFlight, RunFailed, Supervisor
 from transforms.archive import RootGuard
 from transforms.index_config import IndexConfig
@@ -60,6 +61,25 @@ def test_every_chunk_is_done_once(tmp_path: Path, workers: int) -> None:
     outcome = supervise(tmp_path, cut(100, 4), {}, workers=workers)
     assert outcome.committed == {"ok": 100}
     assert outcome.given_up == []
+
+
+@pytest.mark.parametrize(("workers", "largest"), [(1, 600), (2, 300), (3, 150)])
+def test_large_chunks_are_divided_where_few_are_left_for_the_workers(
+    tmp_path: Path, workers: int, largest: int
+) -> None:
+    sizes: list[int] = []
+    give = supervise_module._Worker.give
+
+    def noted(worker: supervise_module._Worker, chunks: Sequence[Chunk]) -> None:
+        sizes.extend(chunk.size for chunk in chunks)
+        give(worker, chunks)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(supervise_module._Worker, "give", noted)
+        outcome = supervise(tmp_path, [*cut(600, 600), Chunk("run", "00001", 0, 0, 200)], {}, workers=workers)
+    assert outcome.committed == {"ok": 800}
+    assert sum(sizes) == 800 and max(sizes) == largest
+    assert len(sizes) == 2 if workers == 1 else len(sizes) >= 2 * workers
 
 
 def test_a_photo_that_kills_is_found_by_halving(tmp_path: Path) -> None:

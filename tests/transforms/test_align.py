@@ -70,6 +70,16 @@ def test_outside_of_the_photo_its_edge_is_repeated(x: int, y: int) -> None:
     np.testing.assert_array_equal(warp(photo, placed(1, x, y), 16), photo[rows][:, columns])
 
 
+@pytest.mark.parametrize("scale", [0.6, 1, 3.4])
+@pytest.mark.parametrize("corner", [(-90, 2), (90, 2), (2, -90), (2, 90), (-90, 90), (-3, -3)])
+def test_a_crop_wholly_outside_is_one_of_the_repeated_edge(scale: float, corner: tuple[int, int]) -> None:
+    photo = noise(24, 30)
+    wider = np.pad(photo, ((200, 200), (200, 200), (0, 0)), mode="edge")
+    inside = warp(wider, placed(scale, corner[0] + 200, corner[1] + 200), 8)
+    # Averaging cuts the last block off where the part of the photo ends.
+    np.testing.assert_allclose(warp(photo, placed(scale, *corner), 8).astype(int), inside, atol=1)
+
+
 @pytest.mark.parametrize("factor", [2, 3, 5])
 @pytest.mark.parametrize("offset", [0, 7])
 def test_shrinking_averages_so_that_texture_does_not_alias(factor: int, offset: int) -> None:
