@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from statistics import mean, median
@@ -21,6 +21,7 @@ from statistics import mean, median
 from PIL import Image
 
 from pipeline.contenders import ALBUMEN, CONTENDERS, REDUCED, REFERENCE, STAGES
+from pipeline.kernel_clock import ELSE, PIXELS
 from pipeline.options import UsageError
 from pipeline.stages import Stages
 from pipeline.supervise import RunFailed
@@ -36,7 +37,8 @@ _LAST_WORDS = 500
 @dataclass(frozen=True)
 class Turn:
     """One contender, once, on so many processes with a core each: what all of them did together, in
-    `seconds` as their rates together say. `failed` counts photos that it could not take."""
+    `seconds` as their rates together say. `failed` counts photos that it could not take. Of Albumen also
+    `milliseconds` of processor time a photo by kernel (`pipeline.kernel_clock`)."""
 
     contender: str
     photos: int
@@ -44,6 +46,7 @@ class Turn:
     seconds: float
     peak_mb: float
     failed: int = 0
+    milliseconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -142,13 +145,17 @@ def run(contender: str, task: Task, *, cores: int) -> Turn:
         photos / sum(m["photos"] / m["seconds"] for m in measured),
         max(m["peak_mb"] for m in measured),
         sum(m["failed"] for m in measured),
+        _mean_by_name([m.get("milliseconds", {}) for m in measured]),
     )
 
 
 def measure_stages(task: Task, *, cores: int) -> Stages:
     """Each stage by itself, on so many cores at a time: the mean over cores."""
-    measured = [m["milliseconds"] for m in _measured(STAGES, task, cores=cores)]
-    return Stages({name: mean(m[name] for m in measured) for name in measured[0]})
+    return Stages(_mean_by_name([m["milliseconds"] for m in _measured(STAGES, task, cores=cores)]))
+
+
+def _mean_by_name(measured: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: mean(m[name] for m in measured) for name in measured[0]}
 
 
 def _measured(contender: str, task: Task, *, cores: int) -> list[dict]:
@@ -250,6 +257,14 @@ def overhead(turns: Sequence[dict[str, Turn]], stages: Sequence[Stages], *, core
     )
 
 
+def within(turns: Sequence[dict[str, Turn]]) -> tuple[Stages, dict[str, float]]:
+    """Of the processor time of Albumen's runs: milliseconds a photo by kernel, and what pixels and all else
+    take as shares of decoding and the networks. Medians over turns."""
+    own = [Stages(turn[ALBUMEN].milliseconds) for turn in turns]
+    shares = {part: median(o.milliseconds[part] / o.floor for o in own) for part in (PIXELS, ELSE)}
+    return Stages.usual(own), shares
+
+
 def _stage_lines(stages: StageRounds, rounds: Rounds) -> list[str]:
     lines = []
     for cores, measured in stages.items():
@@ -262,6 +277,13 @@ def _stage_lines(stages: StageRounds, rounds: Rounds) -> list[str]:
                 f"; the whole run {whole:.2f}: {overhead(rounds[cores], measured, cores=cores):.0%} above it"
             )
         lines.append(line)
+        if cores in rounds:
+            spent, shares = within(rounds[cores])
+            lines.append(
+                f"  of the run's processor time, ms a photo: {spent}; beyond decoding and networks "
+                f"{shares[PIXELS]:.0%} for pixels (pyramids, windows, crops, thumbnails), "
+                f"{shares[ELSE]:.0%} for all else (Beam, Parquet, Python)"
+            )
     return lines
 
 
@@ -275,6 +297,7 @@ def _facts(rounds: Rounds, stages: StageRounds) -> dict[str, object]:
         "ratio_to_reduced": {str(c): ratio(r, REDUCED, ALBUMEN) for c, r in rounds.items()},
         "stage_ms_per_photo": {str(c): Stages.usual(s).milliseconds for c, s in stages.items()},
         "floor_ms_per_photo": {str(c): median(m.floor for m in s) for c, s in stages.items()},
+        "within": {str(c): within(r)[1] for c, r in rounds.items()},
         "overhead": {str(c): overhead(r, stages[c], cores=c) for c, r in rounds.items()},
     }
     if rounds:

@@ -3,7 +3,7 @@
 reference  facenet-pytorch as its README shows it: MTCNN(keep_all=True) on the upright photo, then
            InceptionResnetV1 on that photo's faces, float32
 reduced    the same on photos reduced to 1280 pixels
-albumen    the Beam graph that a worker runs, from files to committed Parquet
+albumen    the Beam graph that a worker runs, from files to committed Parquet, and where its time goes
 stages     Albumen's stages one by one (`pipeline.stages`)
 
 A process warms up on a few photos, says so, waits for a line on its standard input, and works
@@ -121,6 +121,7 @@ def _stages(precision: str):
 def _albumen(precision: str, work: str):
     from models.facenet_weights import FACENET_CASIA
     from pipeline.graph import LOCAL_RUNNER, run_graph
+    from pipeline.kernel_clock import KernelClock
     from pipeline.options import IndexOptions
     from transforms import storage
     from transforms.index_config import IndexConfig
@@ -130,6 +131,8 @@ def _albumen(precision: str, work: str):
     from transforms.manifest import ManifestWriter
     from transforms.records import ERROR, FileEntry
     from transforms.tables import FACE_ID, STATUS
+
+    clock = KernelClock()
 
     def run(paths: Sequence[str]) -> dict[str, object]:
         folder = tempfile.mkdtemp(dir=work)
@@ -149,9 +152,11 @@ def _albumen(precision: str, work: str):
             writer.add(entry)
         chunks = writer.close()
         KnownContent.of(library).save(storage.join(config.manifests, config.run, KNOWN_CONTENT))
-        run_graph(config, chunks, LOCAL_RUNNER)
+        with clock.of(len(paths)) as milliseconds:
+            run_graph(config, chunks, LOCAL_RUNNER)
         failed = library.read_photos([STATUS])[STATUS].to_pylist().count(ERROR)
-        return {"faces": len(library.read_faces([FACE_ID])), "failed": failed}
+        faces = len(library.read_faces([FACE_ID]))
+        return {"faces": faces, "failed": failed, "milliseconds": milliseconds}
 
     return run
 

@@ -20,6 +20,7 @@ from models.embedder import load_embedder
 from models.engine import choose_engine
 from models.facenet_weights import FACENET_CASIA
 from models.mtcnn import Mtcnn, MtcnnNetworks
+from pipeline.kernel_clock import DECODE, EMBED, NETWORKS
 from transforms.align import sharpness, thumbnail, warp
 from transforms.decode import prepare_pillow, read_info, read_photo
 from transforms.detect import DECODED_SIDE, search_cost, searched_together
@@ -28,7 +29,6 @@ from transforms.records import FaceRow
 from transforms.storage import write_bytes
 from transforms.tables import faces_table
 
-_NETWORKS = "networks of detect"
 _MAX_PIXELS = 10**9
 
 
@@ -48,7 +48,7 @@ class Stages:
     @property
     def floor(self) -> float:
         """Decoding alone and the networks alone, at full batches."""
-        return sum(self.milliseconds[s] for s in ("decode", _NETWORKS, "embed"))
+        return sum(self.milliseconds[s] for s in (DECODE, NETWORKS, EMBED))
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {value:.2f}" for name, value in self.milliseconds.items())
@@ -111,7 +111,7 @@ class StageClock:
         vectors = clock("embed", self._embedder.embed, stacked)
         with tempfile.TemporaryDirectory() as folder:
             clock("write", _write, folder, rows, vectors)
-        spent[_NETWORKS] = self._networks.seconds
+        spent[NETWORKS] = self._networks.seconds
         return {"faces": len(rows), "milliseconds": {s: t / len(paths) * 1000 for s, t in spent.items()}}
 
     def _cost(self, path: str) -> tuple[int, int]:

@@ -38,7 +38,13 @@ def test_the_loops_are_measured_on_the_same_photos(tmp_path: Path) -> None:
     assert measured["floor_ms_per_photo"]["1"] == pytest.approx(
         stages["decode"] + stages["networks of detect"] + stages["embed"]
     )
-    assert "above it" in lines[-1]
+    assert "above it" in lines[-2]
+    parts = turn[ALBUMEN]["milliseconds"]
+    assert list(parts) == ["decode", "networks of detect", "embed", "pixels", "all else"]
+    assert min(parts.values()) > 0
+    kernels = parts["decode"] + parts["networks of detect"] + parts["embed"]
+    assert measured["within"]["1"]["pixels"] == pytest.approx(parts["pixels"] / kernels)
+    assert "all else (Beam, Parquet, Python)" in lines[-1]
 
 
 def test_stages_can_be_measured_by_themselves(tmp_path: Path) -> None:
