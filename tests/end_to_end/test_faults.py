@@ -256,8 +256,10 @@ def test_a_thousand_damaged_files_end_in_one_state_each(indexing: Indexing, tmp_
         (photos / name).write_bytes(data)
     command = indexing(photos, library, size=128)
     process, peak = start(*command, "--json", "--max-pixels", 30_000_000), 0
+    wait_until(lambda: workers(process), process)
+    (worker,) = workers(process)
     while process.poll() is None:
-        peak = max([peak, *(_resident(worker) for worker in workers(process))])
+        peak = max(peak, _resident(worker))
         time.sleep(0.05)
     code, out, err = finish(process)
     assert code == 0, err
@@ -278,8 +280,8 @@ def test_a_thousand_damaged_files_end_in_one_state_each(indexing: Indexing, tmp_
     assert again["index"]["unchanged"] == 1000
 
 
-def _resident(process) -> int:
+def _resident(process: psutil.Process) -> int:
     try:
         return process.memory_info().rss
-    except Exception:
+    except psutil.Error:
         return 0
