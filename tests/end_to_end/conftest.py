@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.albumen_process import Indexing, albumen
-from tests.onnx_files import model
 from tests.people_archive import write_archive
 
 # What happens meanwhile happens meanwhile, on a fast machine too.
@@ -29,14 +28,11 @@ if any("pipeline.worker" in a for a in sys.orig_argv):
 
 
 @pytest.fixture(scope="session")
-def indexing(tmp_path_factory: pytest.TempPathFactory) -> Indexing:
-    """With an embedder that costs next to nothing: here it matters which faces there are, not what they are
-    like."""
-    embedder = tmp_path_factory.mktemp("embedder") / "small.onnx"
-    model(embedder, ("n", 3, 112, 112))
+def indexing(small_embedder: str) -> Indexing:
+    """See `Indexing`."""
 
     def arguments(archive: Path, library: Path, *, size: int = 4, workers: int = 1) -> list[object]:
-        engine = ["--workers", workers, "--chunk-size", size, "--embedder", f"onnx:{embedder}"]
+        engine = ["--workers", workers, "--chunk-size", size, "--embedder", small_embedder]
         return ["index", archive, library, *engine, "--quiet"]
 
     return arguments
