@@ -9,7 +9,11 @@ make_environment "$here" test
 cd "$here"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
-.venv/bin/mypy
+.venv/bin/mypy & # beside the tests: it takes one core for half a minute
+types=$!
+tests=0
 # A process a core; the tests of a file share what they build. In order of names: whole runs come first, not
 # last, when one process would wait for the other.
-exec .venv/bin/python -m pytest -n logical --dist loadfile --no-loadscope-reorder "$@"
+.venv/bin/python -m pytest -n logical --dist loadfile --no-loadscope-reorder "$@" || tests=$?
+wait "$types"
+exit "$tests"

@@ -18,6 +18,9 @@ from transforms.tables import EMBEDDING, FACE_ID, PATH_BYTES, PHOTO_ID, STATUS, 
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# Arguments of ``albumen index`` by archive and library, and by the size of chunks and number of workers.
+Indexing = Callable[..., list[object]]
+
 
 def start(*arguments: object, sabotage: Path | None = None) -> subprocess.Popen[str]:
     """Starts ``albumen``; `sabotage` is a folder whose ``sitecustomize.py`` every process imports."""

@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.damaged_photos import damaged_photos
 from tests.end_to_end.albumen_process import (
+    Indexing,
     albumen,
     assert_same_content,
     committed,
@@ -33,56 +35,63 @@ from transforms.library import Library
 from transforms.tables import PATH_BYTES, PHOTO_ID, REASON, STATUS
 
 KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-ROUNDS = int(os.environ.get("ALBUMEN_KILL_ROUNDS", "5"))
-
-
-def index(archive: Path, library: Path, *, size: int = 4) -> list[object]:
-    return ["index", archive, library, "--workers", 2, "--chunk-size", size, "--quiet"]
+ROUNDS = int(os.environ.get("ALBUMEN_KILL_ROUNDS", "3"))
 
 
 def test_parent_and_workers_killed_at_random_again_and_again(
-    archive: Path, undisturbed: Path, tmp_path: Path
+    archive: Path, undisturbed: Path, indexing: Indexing, slow_drive: Path, tmp_path: Path
 ) -> None:
-    """Five rounds; ALBUMEN_KILL_ROUNDS in the environment is another number, for longer runs by hand. A
+    """Three rounds; ALBUMEN_KILL_ROUNDS in the environment is another number, for longer runs by hand. A
     round after the one in which the last photo was committed begins a new library."""
     library, chance, kills = tmp_path / "library", random.Random(8), Counter[str]()
     photos = len(content(undisturbed)[0])
     for number in range(ROUNDS):
         before = content(library) if (library / "library.json").exists() else ({}, {})
         if len(before[0]) == photos:
-            _assert_recovers(archive, library, undisturbed)
+            _assert_recovers(indexing(archive, library, size=1), library, undisturbed)
             library, before = tmp_path / f"library-{number}", ({}, {})
-        arguments = index(archive, library, size=2)
-        process = start(*arguments)
-        _wait_a_while(process, library, chance)
+        arguments = indexing(archive, library, size=1, workers=chance.randint(1, 2))
+        process = start(*arguments, sabotage=slow_drive)
+        _wait_a_while(process, library, chance, start_too=number > 0)
         for _ in range(chance.randint(0, 2)):
             for worker in workers(process)[:1]:
                 worker.kill()
                 kills["worker"] += 1
-            time.sleep(chance.random() * 0.5)
+            time.sleep(chance.random() * 0.3)
+        running = workers(process)
         if process.poll() is None:
-            how = chance.choice(KILLS)
+            how = KILLS[number % len(KILLS)]
             os.kill(process.pid, how)
             kills[how.name] += 1
         code, _, err = finish(process)
         assert code in (0, 130, *(-number for number in KILLS)), err
+        _assert_gone(running)
         if (library / "library.json").exists():
             after = content(library)
             assert before[0].items() <= after[0].items(), "a committed photo is lost"
             assert before[1].keys() <= after[1].keys(), "a committed face is lost"
-    assert sum(kills.values()) >= min(4, ROUNDS), kills
-    _assert_recovers(archive, library, undisturbed)
+    assert sum(kills.values()) >= min(2, ROUNDS), kills
+    _assert_recovers(indexing(archive, library, size=1), library, undisturbed)
 
 
-def _assert_recovers(archive: Path, library: Path, undisturbed: Path) -> None:
+def _assert_recovers(arguments: list[object], library: Path, undisturbed: Path) -> None:
     """An undisturbed run ends well, and leaves what it would have made alone."""
-    assert albumen(*index(archive, library, size=2))["complete"]
+    assert albumen(*arguments)["complete"]
     assert_same_content(library, undisturbed)
 
 
-def _wait_a_while(process: subprocess.Popen[str], library: Path, chance: random.Random) -> None:
+def _assert_gone(running: list[psutil.Process]) -> None:
+    deadline = time.monotonic() + 20
+    while any(w.is_running() and w.status() != "zombie" for w in running):
+        assert time.monotonic() < deadline, "a worker outlived its run"
+        time.sleep(0.05)
+
+
+def _wait_a_while(
+    process: subprocess.Popen[str], library: Path, chance: random.Random, *, start_too: bool
+) -> None:
     """Now and then only a moment, so that a start is hit; else until something more is committed."""
-    if chance.random() < 0.3:
+    if start_too and chance.random() < 0.3:
         time.sleep(chance.random() * 2)
         return
     target = committed(library) + chance.randint(1, 4)
@@ -112,21 +121,21 @@ def small_drive(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_drive_that_fills_up_or_can_not_be_written_costs_nothing_that_is_committed(
-    archive: Path, undisturbed: Path, small_drive: Path
+    archive: Path, undisturbed: Path, indexing: Indexing, small_drive: Path
 ) -> None:
     library = small_drive / "library"
-    code, _, err = finish(start(*index(archive, library, size=2)))
+    code, _, err = finish(start(*indexing(archive, library, size=2)))
     assert code == 1, err
     assert f"{library}" in err
     assert "No space left on device" in err
     assert "make room" in err
     assert "Traceback" not in err
     before = content(library)
-    assert 0 < len(before[0]) < 60
+    assert 0 < len(before[0]) < 24
     assert not list(library.rglob("*.partial"))
 
     mount("-o", "remount,ro,size=64m", small_drive)
-    code, _, err = finish(start(*index(archive, library)))
+    code, _, err = finish(start(*indexing(archive, library)))
     assert code == 1, err
     assert f"{library}" in err
     assert "Read-only file system" in err
@@ -134,18 +143,18 @@ def test_a_drive_that_fills_up_or_can_not_be_written_costs_nothing_that_is_commi
     assert "Traceback" not in err
 
     mount("-o", "remount,rw,size=64m", small_drive)
-    facts = albumen(*index(archive, library))
+    facts = albumen(*indexing(archive, library))
     assert facts["complete"]
     assert facts["index"]["unchanged"] == len(before[0])
     assert_same_content(library, undisturbed)
 
 
-def test_a_folder_that_this_user_may_not_write_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_this_user_may_not_write_is_named(indexing: Indexing, tmp_path: Path) -> None:
     photos, library = tmp_path / "photos", tmp_path / "folder" / "library"
     photos.mkdir()
     (photos / "a.jpg").write_bytes(portrait("hopper"))
     library.parent.write_text("a file where a folder should be")
-    code, _, err = finish(start(*index(photos, library)))
+    code, _, err = finish(start(*indexing(photos, library)))
     assert code == 1
     assert f"{library}" in err
     assert "give a folder" in err
@@ -161,10 +170,10 @@ def elsewhere() -> bytes:
 
 
 def test_a_stolen_library_is_let_go_and_of_two_runs_on_an_abandoned_one_one_works(
-    archive: Path, undisturbed: Path, tmp_path: Path
+    archive: Path, undisturbed: Path, indexing: Indexing, slow_drive: Path, tmp_path: Path
 ) -> None:
     library = tmp_path / "library"
-    first = start(*index(archive, library))
+    first = start(*indexing(archive, library, size=1), sabotage=slow_drive)
     wait_until(lambda: committed(library) >= 2, first)
     (library / "lease.json").write_bytes(elsewhere())  # as if this machine had slept meanwhile
     code, _, err = finish(first)
@@ -175,11 +184,11 @@ def test_a_stolen_library_is_let_go_and_of_two_runs_on_an_abandoned_one_one_work
 
     long_ago = time.time() - 1000  # and that machine is gone now
     os.utime(library / "lease.json", (long_ago, long_ago))
-    ended = [finish(run) for run in [start(*index(archive, library), "--json") for _ in range(2)]]
+    ended = [finish(run) for run in [start(*indexing(archive, library), "--json") for _ in range(2)]]
     # The second is refused, or saw the abandoned lease, waited for its end, and found nothing to do.
     assert all(code == 0 or "in use" in err or "are starting" in err for code, _, err in ended), ended
     indexed = [json.loads(out.splitlines()[-1])["index"]["photos"] for code, out, _ in ended if code == 0]
-    assert sum(sum(photos.values()) for photos in indexed) == 60 - len(held), "each photo once"
+    assert sum(sum(photos.values()) for photos in indexed) == 24 - len(held), "each photo once"
     assert held.items() <= content(library)[0].items()
     assert_same_content(library, undisturbed)
 
@@ -206,14 +215,16 @@ if any("pipeline.worker" in a for a in sys.orig_argv):
 """
 
 
-def test_photos_that_can_not_be_read_or_are_taken_away_are_errors_until_they_are_back(tmp_path: Path) -> None:
+def test_photos_that_can_not_be_read_or_are_taken_away_are_errors_until_they_are_back(
+    indexing: Indexing, tmp_path: Path
+) -> None:
     archive, library, sabotage = tmp_path / "photos", tmp_path / "library", tmp_path / "sabotage"
     write_archive(archive, portraits_each=4)
     paths = {os.fsencode(p.relative_to(archive)) for p in archive.rglob("*.jpg")}
     unreadable = {path for path in paths if zlib.crc32(path) % 3 == 0}
     sabotage.mkdir()
     (sabotage / "sitecustomize.py").write_text(UNRELIABLE_DRIVE)
-    facts = albumen(*index(archive, library, size=2), sabotage=sabotage)
+    facts = albumen(*indexing(archive, library, size=2), sabotage=sabotage)
     assert facts["complete"] and facts["index"]["restarts"] == 0
 
     rows = {r[PATH_BYTES]: r for r in Library.open(str(library)).read_photos().to_pylist()}
@@ -226,7 +237,7 @@ def test_photos_that_can_not_be_read_or_are_taken_away_are_errors_until_they_are
 
     settled = {path: state for path, state in content(library)[0].items() if path not in reasons}
     (tmp_path / "away").rename(archive / "hopper")
-    again = albumen(*index(archive, library, size=2))
+    again = albumen(*indexing(archive, library, size=2))
     assert again["index"]["unchanged"] == len(settled), "a photo that was read is not read again"
     photos = content(library)[0]
     assert settled.items() <= photos.items()
@@ -238,16 +249,18 @@ def test_photos_that_can_not_be_read_or_are_taken_away_are_errors_until_they_are
 # -- damaged files -------------------------------------------------------------------------------
 
 
-def test_a_thousand_damaged_files_end_in_one_state_each(tmp_path: Path) -> None:
+def test_a_thousand_damaged_files_end_in_one_state_each(indexing: Indexing, tmp_path: Path) -> None:
     photos, library = tmp_path / "photos", tmp_path / "library"
     photos.mkdir()
     files = damaged_photos(1000, seed=3)
     for name, data in files.items():
         (photos / name).write_bytes(data)
-    command = ["index", photos, library, "--workers", 1, "--quiet", "--json", "--max-pixels", 30_000_000]
-    process, peak = start(*command), 0
+    command = indexing(photos, library, size=128)
+    process, peak = start(*command, "--json", "--max-pixels", 30_000_000), 0
+    wait_until(lambda: workers(process), process)
+    (worker,) = workers(process)
     while process.poll() is None:
-        peak = max([peak, *(_resident(worker) for worker in workers(process))])
+        peak = max(peak, _resident(worker))
         time.sleep(0.05)
     code, out, err = finish(process)
     assert code == 0, err
@@ -264,12 +277,12 @@ def test_a_thousand_damaged_files_end_in_one_state_each(tmp_path: Path) -> None:
     # 30 megapixels may take 360 MB beside the networks.
     assert peak < 1_600_000_000
 
-    again = albumen("index", photos, library, "--quiet")
+    again = albumen(*command)
     assert again["index"]["unchanged"] == 1000
 
 
-def _resident(process) -> int:
+def _resident(process: psutil.Process) -> int:
     try:
         return process.memory_info().rss
-    except Exception:
+    except psutil.Error:
         return 0

@@ -1,6 +1,7 @@
 """Speaks a worker's language without doing its work. What becomes of a chunk stands in the file that
 is the only argument: lines of ``file number, fate``, where the fate befalls every chunk that holds
-the file: ``kill``, ``hang``, ``kill-once MARKER`` or ``fatal``."""
+the file: ``kill``, ``hang``, ``kill-once MARKER`` or ``fatal``. It starts in no time, and so loads nothing
+that takes some: of the configuration and of chunks it knows the JSON."""
 
 from __future__ import annotations
 
@@ -12,8 +13,6 @@ import time
 from pathlib import Path
 
 from transforms import progress_pipe
-from transforms.index_config import IndexConfig
-from transforms.manifest import Chunk
 
 
 def suffer(fate: str, descriptor: int | None) -> None:
@@ -30,21 +29,26 @@ def suffer(fate: str, descriptor: int | None) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def name_of(chunk: dict) -> str:
+    """See `transforms.manifest.Chunk.name`."""
+    whole = f"{chunk['run']}-{chunk['part']}-{chunk['group']:05d}"
+    return f"{whole}-{chunk['start']:04d}-{chunk['stop']:04d}" if chunk["piece"] else whole
+
+
 def main() -> None:
     fates = dict(line.split(", ", 1) for line in Path(sys.argv[1]).read_text().splitlines())
     if "start" in fates:
         sys.exit("this worker can't start")
-    config = IndexConfig.from_json(sys.stdin.readline())
+    pipe = json.loads(sys.stdin.readline())["progress_fd"]
     for line in sys.stdin:
-        for chunk in map(Chunk.from_json, json.loads(line)):
-            progress_pipe.report(config.progress_fd, progress_pipe.BEGIN, chunk=chunk.name)
-            for number in range(chunk.start, chunk.stop):
+        for chunk in map(json.loads, json.loads(line)):
+            name, files = name_of(chunk), range(chunk["start"], chunk["stop"])
+            progress_pipe.report(pipe, progress_pipe.BEGIN, chunk=name)
+            for number in files:
                 if str(number) in fates:
-                    suffer(fates[str(number)], config.progress_fd)
-            progress_pipe.report(
-                config.progress_fd, progress_pipe.DONE, chunk=chunk.name, photos={"ok": chunk.size}, faces=1
-            )
-        progress_pipe.report(config.progress_fd, progress_pipe.SHIFT_DONE)
+                    suffer(fates[str(number)], pipe)
+            progress_pipe.report(pipe, progress_pipe.DONE, chunk=name, photos={"ok": len(files)}, faces=1)
+        progress_pipe.report(pipe, progress_pipe.SHIFT_DONE)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,23 @@ def test_completion_is_a_script_for_the_shell(shell: str) -> None:
     assert result.exit_code == 0 and "_ALBUMEN_COMPLETE" in result.output and "albumen" in result.output
 
 
+def test_wrong_use_says_what_to_do(tmp_path: Path) -> None:
+    photos, library = str(tmp_path / "photos"), str(tmp_path / "l")
+    os.mkdir(photos)
+    for arguments, code, said in [
+        (("index", photos), 2, "LIBRARY"),
+        (("index", photos, library, "--until", "7 o'clock"), 2, "--until"),
+        (("index", photos, library, "--embedder", "arcface"), 2, "facenet-casia"),
+        (("index", photos, library, "--embedder", "onnx:/nowhere.onnx"), 2, "/nowhere.onnx"),
+        (("index", photos, library, "--workers", "0"), 2, "--workers"),
+        (("index", str(tmp_path / "nowhere"), library), 1, "nowhere"),
+        (("group", photos), 1, "not an Albumen library"),
+    ]:
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == code, result.output
+        assert said in result.output
+
+
 PLACES = (
     "library",
     "archive",

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,18 @@ UNREADABLE = OSError(errno.EIO, "Input/output error")
 MARKS = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}|[0-9a-f]{32}|-[0-9a-f]{8}(?=\.)|mtcnn-[^/]+|r\d{6}")
 
 
-def albumen(command: str, archive: Path, library: Path, *options: str) -> Result:
-    """The command, with Beam's own runner in this process."""
-    engine = ["--runner", "FnApiRunner", "--chunk-size", "1", "--precision", "float32"]
-    return CliRunner().invoke(main, [command, str(archive), str(library), *engine, *options])
+# The command with an archive, a library and options, on Beam's own runner in this process.
+Albumen = Callable[..., Result]
+
+
+@pytest.fixture
+def albumen(small_embedder: str) -> Albumen:
+    engine = ["--runner", "FnApiRunner", "--chunk-size", "1", "--embedder", small_embedder]
+
+    def run(command: str, archive: Path, library: Path, *options: str) -> Result:
+        return CliRunner().invoke(main, [command, str(archive), str(library), *engine, *options])
+
+    return run
 
 
 def states(library: Path) -> dict[bytes, str]:
@@ -75,7 +84,7 @@ class FailingDrive:
 
 
 def test_each_write_may_fail_and_the_next_run_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    albumen: Albumen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive, library = tmp_path / "photos", tmp_path / "library"
     archive.mkdir()
@@ -113,7 +122,7 @@ def test_each_write_may_fail_and_the_next_run_goes_on(
 
 
 def test_photos_that_can_not_be_read_now_and_then_end_well(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    albumen: Albumen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive, library, chance = write_archive(tmp_path / "photos"), tmp_path / "library", random.Random(11)
     read, failed = detect.read_file, set()
@@ -145,7 +154,7 @@ def test_photos_that_can_not_be_read_now_and_then_end_well(
 
 
 def test_photos_taken_away_meanwhile_are_errors_until_they_are_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    albumen: Albumen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive, library = write_archive(tmp_path / "photos"), tmp_path / "library"
     read, away = detect.read_file, tmp_path / "away"
@@ -170,7 +179,7 @@ def test_photos_taken_away_meanwhile_are_errors_until_they_are_back(
 
 
 def test_a_drive_of_the_library_that_can_not_be_read_is_not_the_photos_fault(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    albumen: Albumen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive, library = write_archive(tmp_path / "photos"), tmp_path / "library"
     opened = storage.open_input
@@ -192,7 +201,7 @@ def test_a_drive_of_the_library_that_can_not_be_read_is_not_the_photos_fault(
 
 
 def test_a_file_that_can_not_be_read_takes_nothing_from_what_is_known_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    albumen: Albumen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive, library = write_archive(tmp_path / "photos"), tmp_path / "library"
     albumen("index", archive, library)

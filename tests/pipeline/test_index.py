@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from models.detector import MtcnnSettings
+from models.facenet_weights import FACENET_CASIA
 from models.weights import WeightsError
 from pipeline.index import IndexSummary, give_up, index, library_embedder, register_root
 from pipeline.options import IndexOptions, UsageError
@@ -50,6 +51,12 @@ IN_PROCESS = IndexOptions(
 )
 
 
+@pytest.fixture(autouse=True)
+def _small_embedder(small_embedder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For all but those who ask for another."""
+    monkeypatch.setitem(globals(), "IN_PROCESS", replace(IN_PROCESS, embedder=small_embedder))
+
+
 def run(archive: Path | str, library: Path, **options: object) -> IndexSummary:
     opened = Library.create(str(library))
     with Lease(str(library)) as lease:
@@ -72,7 +79,7 @@ def faces_of(library: Path) -> dict[str, np.ndarray]:
 
 def test_every_photo_ends_in_one_state_with_its_faces(tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "photos")
-    summary = run(archive, tmp_path / "library")
+    summary = run(archive, tmp_path / "library", embedder=FACENET_CASIA)
 
     assert summary.photos == {"ok": 7, "no_face": 1}
     assert summary.faces == 8
@@ -86,6 +93,15 @@ def test_every_photo_ends_in_one_state_with_its_faces(tmp_path: Path) -> None:
     vectors = matrix(table[EMBEDDING])
     assert vectors.shape == (8, 512)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_precision_and_chunk_size_change_nothing_that_matters(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "photos")
+    run(archive, tmp_path / "one", embedder=FACENET_CASIA)
+    run(archive, tmp_path / "two", embedder=FACENET_CASIA, precision="bfloat16", chunk_size=3)
+    one, two = faces_of(tmp_path / "one"), faces_of(tmp_path / "two")
+    assert one.keys() == two.keys()
+    assert all(float(one[f] @ two[f]) > 0.999 for f in one)
 
 
 def test_faces_are_numbered_from_left_to_right_in_full_size_pixels(tmp_path: Path) -> None:
@@ -342,20 +358,15 @@ def test_vectors_of_another_kind_are_refused_and_both_kinds_named(tmp_path: Path
     run(archive, library)
     first = Library.open(str(library)).info().fingerprint
     with pytest.raises(LibraryError) as refused:
+        run(archive, library, embedder=FACENET_CASIA)
+    assert str(first) in str(refused.value)
+    assert "mtcnn-onnx-" in str(refused.value) and "mtcnn-facenet-casia-" in str(refused.value)
+    with pytest.raises(LibraryError) as refused:
         run(archive, library, mirror=True)
     assert str(first) in str(refused.value)
-    assert str(refused.value).count("mtcnn-facenet-casia-") == 2
+    assert str(refused.value).count("mtcnn-onnx-") == 2
     with pytest.raises(WeightsError, match="unknown embedder"):
         run(archive, library, embedder="arcface")
-
-
-def test_precision_and_chunk_size_change_nothing_that_matters(tmp_path: Path) -> None:
-    archive = write_archive(tmp_path / "photos")
-    run(archive, tmp_path / "one")
-    run(archive, tmp_path / "two", precision="bfloat16", chunk_size=2)
-    one, two = faces_of(tmp_path / "one"), faces_of(tmp_path / "two")
-    assert one.keys() == two.keys()
-    assert all(float(one[f] @ two[f]) > 0.999 for f in one)
 
 
 def test_without_thumbnails_none_are_stored(tmp_path: Path) -> None:
@@ -404,7 +415,7 @@ def one_photo(archive: Path, folder: Path) -> tuple[Library, IndexConfig, Chunk]
     data = (archive / "together.jpg").stat()
     config = IndexConfig(
         library=library.path, run="run", root="photos", location=str(archive),
-        guard=RootGuard.of(str(archive)), embedder="facenet-casia",
+        guard=RootGuard.of(str(archive)), embedder=str(IN_PROCESS.embedder),
     )  # fmt: skip
     writer = ManifestWriter(config.manifests, "run")
     writer.add(FileEntry("photos", b"together.jpg", data.st_size, data.st_mtime_ns // 1000))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from models.detector import load_detector
+from models.embedder import load_embedder
 from pipeline.compare import compare
 from pipeline.demo import write_archive
 from pipeline.find import find
@@ -26,6 +30,15 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "archive"
     write_archive(str(folder))
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _networks_are_loaded_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for load in (load_detector, load_embedder):
+            patch.setattr(f"pipeline.photo_faces.{load.__name__}", cache(load))
+        patch.setattr("pipeline.labelled.IndexOptions", partial(IndexOptions, runner="FnApiRunner"))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -98,9 +99,20 @@ def test_a_worker_that_is_killed_once_costs_no_photo(tmp_path: Path) -> None:
     assert outcome.supervisor.restarts == 1
 
 
+def test_workers_killed_again_and_again_cost_no_photo(tmp_path: Path) -> None:
+    victims = random.Random(4).sample(range(200), 20)
+    outcome = supervise(
+        tmp_path, cut(200, 7), {n: f"kill-once {tmp_path / str(n)}" for n in victims}, workers=3
+    )
+    assert outcome.committed == {"ok": 200}
+    assert outcome.given_up == []
+    assert outcome.supervisor is not None
+    assert outcome.supervisor.restarts == len(victims)
+
+
 def test_a_worker_that_hangs_is_ended(tmp_path: Path) -> None:
     # Long enough for a stand-in to start on a busy machine, many times over.
-    outcome = supervise(tmp_path, cut(2, 1), {1: "hang"}, workers=1, stall_seconds=8.0)
+    outcome = supervise(tmp_path, cut(2, 1), {1: "hang"}, workers=1, stall_seconds=4.0)
     assert outcome.committed == {"ok": 1, "error": 1}
     ((_, how, hung),) = outcome.given_up
     assert "no progress" in how and hung

@@ -1,19 +1,28 @@
-"""Forgetting and indexing again, on real photographs."""
+"""Forgetting and indexing again, on real photographs, in this process."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-from tests.end_to_end.albumen_process import albumen
+from click.testing import CliRunner
+
+from pipeline.cli import main
 from tests.people_archive import landscape, portrait, together, write_archive
 from transforms.library import Library
 from transforms.tables import FACE_ID, PATH_BYTES, PERSON_ID, PHOTO_ID, STATUS
 
 
+def albumen(command: str, *arguments: object) -> None:
+    result = CliRunner().invoke(main, [command, *map(str, arguments)])
+    assert result.exit_code == 0, result.output
+
+
 def test_a_forgotten_person_stays_forgotten(tmp_path: Path) -> None:
     archive, library = write_archive(tmp_path / "archive"), str(tmp_path / "library")
-    albumen("run", archive, library, "--workers", 1)
+    in_process = ("--runner", "FnApiRunner", "--precision", "float32")
+    albumen("index", archive, library, *in_process)
+    albumen("group", library)
     opened = Library.open(library)
     photos = opened.read_photos([PHOTO_ID, PATH_BYTES])
     of = dict(zip(photos[PATH_BYTES].to_pylist(), photos[PHOTO_ID].to_pylist(), strict=True))
@@ -30,7 +39,7 @@ def test_a_forgotten_person_stays_forgotten(tmp_path: Path) -> None:
     (archive / "collins/collins-1.jpg").write_bytes(portrait("collins", 1) + b"edited")
     (archive / "new.jpg").write_bytes(together() + b"another file")
     (archive / "landscape.jpg").write_bytes(landscape() + b"edited")
-    albumen("run", archive, library, "--workers", 1)
+    albumen("index", archive, library, *in_process)
     photos = opened.read_photos([PHOTO_ID, PATH_BYTES, STATUS]).to_pylist()
     faces = set(opened.read_faces([FACE_ID])[FACE_ID].to_pylist())
     status = {p["path_bytes"]: p["status"] for p in photos}
