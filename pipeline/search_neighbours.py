@@ -27,13 +27,13 @@ _PROBES, _PROBED = 24, 5_000
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How to search: `memory` bytes and `threads` to use, at most `most` faces a cell, each face in
-    `probes` cells; `compact` searches on 128 bytes a face; `beam_options` name another engine."""
+    """How to search: `memory` bytes and `threads` to use, some `most` faces a cell, each face in
+    `probes` cells at most; `compact` searches on 128 bytes a face; `beam_options` name another engine."""
 
     memory: int = 4_000_000_000
     threads: int = 1
     most: int = 20_000
-    probes: int = 4
+    probes: int = 6
     compact: bool = False
     seed: int = 0
     beam_options: tuple[str, ...] = ()

@@ -22,7 +22,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms import storage
-from transforms.cells import nearest_cells
+from transforms.cells import near_cells
 from transforms.compact_vectors import CompactForm
 from transforms.neighbours import edge_order
 from transforms.vector_file import VectorFile, read_rows
@@ -34,12 +34,15 @@ _INT, _FLOAT, _BYTE = np.dtype("<i4"), np.dtype("<f4"), np.dtype("i1")
 _EDGE = np.dtype([("face", "<i4"), ("other", "<i4"), ("similarity", "<f4")])
 # Compact vectors are off by this much at most in all but very few pairs.
 _COMPACT_MARGIN, _COMPACT_SLACK = 0.02, 16
+# Samples err: cells this much fuller than planned are still searched completely.
+_OVERFULL = 1.5
 
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What every step needs to know. `bias` holds one number a face; `centres` float32[c, d]; `most` faces a
-    cell; `band` faces are merged at a time; `compact` where the search works on compact vectors."""
+    """What every step needs to know. `bias` holds one number a face; `centres` float32[c, d]; each face lies
+    in `probes` cells at most, each cell has some `most` faces at most; `band` faces are merged at a time;
+    `compact` where the search works on compact vectors."""
 
     vectors: VectorFile
     bias: VectorFile
@@ -52,6 +55,10 @@ class SearchPlan:
     band: int
     threads: int
     compact: CompactForm | None = None
+
+    def fullest(self) -> int:
+        """How many faces of a cell are all compared."""
+        return round(self.most * _OVERFULL)
 
     def new_file(self, kind: str) -> str:
         """A name that no other worker, and no retry, uses."""
@@ -77,15 +84,17 @@ class AssignCells(beam.DoFn):
     def process(self, element: tuple[int, int]) -> Iterator[tuple[int, Part]]:
         plan, (start, stop) = self._plan, element
         vectors = plan.vectors.read(start, stop)
-        cells = nearest_cells(vectors, plan.centres, plan.probes)
-        order = np.argsort(cells.ravel(), kind="stable")
-        rows = order // cells.shape[1]
+        cells = near_cells(vectors, plan.centres, plan.probes)
+        row, place = np.nonzero(cells >= 0)
+        cell = cells[row, place]
+        order = np.argsort(cell, kind="stable")
+        rows = row[order]
         path = plan.new_file("cells")
         stored = vectors if plan.compact is None else plan.compact.encode(vectors)
         storage.write_bytes(path + ".rows", _bytes((rows + start).astype(_INT)))
         storage.write_bytes(path + ".bias", _bytes(plan.bias.read(start, stop)[rows]))
         storage.write_bytes(path, _bytes(stored[rows]))
-        yield from _ranges(cells.ravel()[order], start, path)
+        yield from _ranges(cell[order], start, path)
 
 
 class SearchCell(beam.DoFn):
@@ -120,7 +129,7 @@ class SearchCell(beam.DoFn):
         rows, bias = _stored(parts, _INT, kind=".rows"), _stored(parts, _FLOAT, kind=".bias")
         if plan.compact is None:
             vectors = _stored(parts, _FLOAT, plan.vectors.dimensions)
-            found = search_cell(vectors, plan.k, least=plan.least, most=plan.most, bias=bias)
+            found = search_cell(vectors, plan.k, least=plan.least, most=plan.fullest(), bias=bias)
         else:
             found = self._search_compact(parts, rows, bias, plan.compact)
         edges = np.empty(len(found.face), _EDGE)
@@ -137,7 +146,7 @@ class SearchCell(beam.DoFn):
         plan = self._plan
         vectors = form.decode(_stored(parts, _BYTE, form.directions.shape[1]))
         found = search_cell(
-            vectors, plan.k + _COMPACT_SLACK, least=plan.least - _COMPACT_MARGIN, most=plan.most, bias=bias
+            vectors, plan.k + _COMPACT_SLACK, least=plan.least - _COMPACT_MARGIN, most=plan.fullest(), bias=bias
         )
         used, number = np.unique(np.concatenate([found.face, found.other]), return_inverse=True)
         full = plan.vectors.take(rows[used])
