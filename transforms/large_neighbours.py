@@ -146,7 +146,11 @@ class SearchCell(beam.DoFn):
         plan = self._plan
         vectors = form.decode(_stored(parts, _BYTE, form.directions.shape[1]))
         found = search_cell(
-            vectors, plan.k + _COMPACT_SLACK, least=plan.least - _COMPACT_MARGIN, most=plan.fullest(), bias=bias
+            vectors,
+            plan.k + _COMPACT_SLACK,
+            least=plan.least - _COMPACT_MARGIN,
+            most=plan.fullest(),
+            bias=bias,
         )
         used, number = np.unique(np.concatenate([found.face, found.other]), return_inverse=True)
         full = plan.vectors.take(rows[used])
