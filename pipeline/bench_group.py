@@ -93,7 +93,8 @@ def _against_others(rows: list[dict]) -> list[str]:
             family, other = (float(np.median(seconds)) for seconds in turns)
             lines.append(
                 f"The family's {faces:,} faces take {family / other:.2f} times as long as the others: "
-                f"medians {family:.0f} s and {other:.0f} s, in turns ({_listed(turns[0])} and {_listed(turns[1])})."
+                f"medians {family:.0f} s and {other:.0f} s, in turns: "
+                f"{_listed(turns[0])} and {_listed(turns[1])}."
             )
     return lines
 
