@@ -48,19 +48,59 @@ def bench(
     method: str,
     settings: SearchSettings,
     family: bool = False,
+    turns: int = 1,
 ) -> tuple[list[str], dict[str, object]]:
     """Groups a synthetic library of each size, and a family's where `family`; adds what it measured to the
-    tables in the folder `out`."""
+    tables in the folder `out`. With `turns` the libraries take turns, so many each, and a row's seconds
+    are their median."""
+    shapes = [*((size, False) for size in sizes), *[(FAMILY_FACES, True)] * family]
+    runs: list[list[dict]] = [[] for _ in shapes]
     lines, rows = [], []
-    for faces, families in [*((size, False) for size in sizes), *[(FAMILY_FACES, True)] * family]:
-        with tempfile.TemporaryDirectory(prefix="albumen-bench-", dir=work) as folder:
-            in_process(_write, folder, faces, settings.seed, families)
-            row = in_process(_group, folder, method, settings)
-            row = {"faces": faces, "family": families, **row, **_scores(folder)}
-        rows.append(row)
-        lines.append(_described(row))
-        _record(row, out)
-    return [*lines, f"written to {storage.join(out, _NAME)}.md and .json"], {"rows": rows}
+    with tempfile.TemporaryDirectory(prefix="albumen-bench-", dir=work) as folder:
+        for turn in range(turns):
+            for number, (faces, families) in enumerate(shapes):
+                place = storage.join(folder, str(number))
+                if not turn:
+                    in_process(_write, place, faces, settings.seed, families)
+                runs[number].append(in_process(_group, place, method, settings))
+                if turn < turns - 1:
+                    continue
+                row = {"faces": faces, "family": families, **_median(runs[number]), **_scores(place)}
+                storage.remove_folder(place)
+                rows.append(row)
+                lines.append(_described(row))
+                _record(row, out)
+    return [
+        *lines, *_against_others(rows), f"written to {storage.join(out, _NAME)}.md and .json"
+    ], {"rows": rows}  # fmt: skip
+
+
+def _median(runs: list[dict]) -> dict:
+    """The run of median time, of two in the middle the slower, with the seconds of all."""
+    ordered = sorted(runs, key=lambda run: run["seconds"])
+    return {**ordered[len(runs) // 2], "turns": [run["seconds"] for run in runs]}
+
+
+def _against_others(rows: list[dict]) -> list[str]:
+    """How long a family's library takes beside another of its size, where both were grouped in turns."""
+    families, others = (
+        {r["faces"]: r for r in rows if bool(r.get("family")) is kind} for kind in (True, False)
+    )
+    lines = []
+    for faces in families.keys() & others.keys():
+        turns = [row.get("turns", []) for row in (families[faces], others[faces])]
+        if min(map(len, turns)) > 1:
+            family, other = (float(np.median(seconds)) for seconds in turns)
+            lines.append(
+                f"The family's {faces:,} faces take {family / other:.2f} times as long as the others: "
+                f"medians {family:.0f} s and {other:.0f} s, in turns: "
+                f"{_listed(turns[0])} and {_listed(turns[1])}."
+            )
+    return lines
+
+
+def _listed(seconds: list[float]) -> str:
+    return ", ".join(f"{s:.0f}" for s in seconds)
 
 
 def in_process(function: Callable, *args) -> dict:
@@ -123,7 +163,7 @@ def _group(folder: str, method: str, settings: SearchSettings) -> dict:
     with MemoryWatch() as watch:
         started = time.monotonic()
         summary = group_library(
-            library, method=method, seed=settings.seed, settings=settings, observe=observe
+            library, method=method, seed=settings.seed, full=True, settings=settings, observe=observe
         )
         seconds = time.monotonic() - started - observed.get("seconds", 0.0)
     search = library.read_grouping(summary.revision).get("search")
@@ -282,4 +322,6 @@ def _record(row: dict, out: str) -> None:
             f"| {r['anonymous_mb']:,} | {r['resident_mb']:,} | {recall} | {search.get('edges', 0):,} "
             f"| {r['people']:,} | {bcubed} | {r.get('largest_whole', '')} | {r.get('largest_clean', '')} |"
         )
+    if against := _against_others([r for r in rows if not _kind(r)[2]]):
+        text += ["", *against]
     storage.write_bytes(str(Path(out, f"{_NAME}.md")), ("\n".join(text) + "\n").encode())

@@ -148,18 +148,22 @@ def bench_synthetic(library, out, fit, seed, as_json, quiet) -> None:
     type=click.Path(exists=True, file_okay=False),
     help="Where the libraries lie meanwhile. Default: a temporary folder.",
 )
+@click.option(
+    "--turns", type=click.IntRange(1), default=1, show_default=True,
+    help="Runs of each library, in turns; their median counts.",
+)  # fmt: skip
 @click.option("--method", default="default", show_default=True, metavar="NAME",
               help="As `albumen group` has it.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same faces.")
 @search_options
 @output_options
 @reported
-def bench_group(faces, family, out, work, method, as_json, quiet, **search) -> None:
+def bench_group(faces, family, out, work, turns, method, as_json, quiet, **search) -> None:
     """Time and memory of grouping synthetic libraries, and what it finds."""
     from pipeline.bench_group import bench as measure
 
     settings = search_settings(search)
-    found = measure(list(faces), out, work=work, method=method, settings=settings, family=family)
+    found = measure(list(faces), out, work=work, method=method, settings=settings, family=family, turns=turns)
     print_result(commands.Result(*found), as_json, quiet)
 
 

@@ -74,6 +74,7 @@ def faces_in_files(
                 k=NEIGHBOURS,
                 least=least,
                 bias=these.biases(),
+                unsure=these.weak(limits),
                 settings=settings,
                 exact_faces=0,
             )

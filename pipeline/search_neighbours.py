@@ -27,13 +27,13 @@ _PROBES, _PROBED = 24, 5_000
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How to search: `memory` bytes and `threads` to use, at most `most` faces a cell, each face in
-    `probes` cells; `compact` searches on 128 bytes a face; `beam_options` name another engine."""
+    """How to search: `memory` bytes and `threads` to use, some `most` faces a cell, each face in
+    `probes` cells at most; `compact` searches on 128 bytes a face; `beam_options` name another engine."""
 
     memory: int = 4_000_000_000
     threads: int = 1
     most: int = 20_000
-    probes: int = 4
+    probes: int = 6
     compact: bool = False
     seed: int = 0
     beam_options: tuple[str, ...] = ()
@@ -43,8 +43,8 @@ class SearchSettings:
         return max(1, min(self.threads, self.memory // _BYTES_A_THREAD))
 
     def band(self, k: int) -> int:
-        """How many faces may be merged at a time: edges of four cells, and what sorting them takes."""
-        return max(10_000, self.memory // 2 // (k * 4 * 40))
+        """How many faces each thread may merge at a time: edges of four cells, and sorting them."""
+        return max(10_000, self.memory // 2 // (k * 4 * 40) // self.running_threads())
 
 
 def search_neighbours(
@@ -54,11 +54,13 @@ def search_neighbours(
     k: int,
     least: float,
     bias: np.ndarray | None = None,
+    unsure: np.ndarray | None = None,
     settings: SearchSettings = SearchSettings(),
     exact_faces: int = EXACT_FACES,
 ) -> NeighbourGraph:
     """Connects every face to its `k` most similar others with a similarity of at least `least`: of cosines,
-    or with `bias` float32[n] minus half of both biases.
+    or with `bias` float32[n] minus half of both biases. `unsure` bool[n] are faces of which their
+    likeness says little; they look in more places.
 
     Beyond `exact_faces` the arrays of the graph lie in files in the folder `work`, which is local, or
     on storage that the workers of the engine share.
@@ -75,11 +77,15 @@ def search_neighbours(
     size = sample_size(len(vectors), most=settings.most, probes=settings.probes)
     rows = np.unique(np.linspace(0, len(vectors) - 1, size).astype(np.int64))
     sample = vectors.take(rows)
+    bias = np.zeros(len(vectors), np.float32) if bias is None else bias
+    unsure = np.zeros(len(vectors), bool) if unsure is None else unsure
     centres = plan_cells(
-        sample, faces=len(vectors), most=settings.most, probes=settings.probes, seed=settings.seed
-    )
+        sample, faces=len(vectors), most=settings.most, probes=settings.probes, seed=settings.seed,
+        unsure=unsure[rows],
+    )  # fmt: skip
     plan = SearchPlan(
-        vectors=vectors, bias=_bias_file(vectors, bias, work), work=work, centres=centres,
+        vectors=vectors, bias=_column("bias", bias, work),
+        unsure=_column("unsure", unsure, work), work=work, centres=centres,
         probes=settings.probes, k=k, least=least, most=settings.most, band=settings.band(k),
         threads=settings.running_threads(),
         compact=learn_compact_form(sample) if settings.compact else None,
@@ -90,12 +96,11 @@ def search_neighbours(
     return _in_files(work, len(vectors))
 
 
-def _bias_file(vectors: VectorFile, bias: np.ndarray | None, work: str) -> VectorFile:
-    """The biases where the workers find them."""
-    path = storage.join(work, "bias")
-    values = np.zeros(len(vectors), "<f4") if bias is None else np.ascontiguousarray(bias, "<f4")
-    storage.write_bytes(path, values.view(np.uint8).data)
-    return VectorFile(path, len(vectors), 1)
+def _column(name: str, values: np.ndarray, work: str) -> VectorFile:
+    """A number a face, where the workers find it."""
+    path = storage.join(work, name)
+    storage.write_bytes(path, np.ascontiguousarray(values, "<f4").view(np.uint8).data)
+    return VectorFile(path, len(values), 1)
 
 
 def cells_to_probe(vectors: VectorFile, *, seed: int, threads: int = 1) -> Cells:

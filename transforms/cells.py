@@ -1,4 +1,9 @@
-"""Coarse cells: regions of the sphere so chosen that faces alike share one, and none holds too many."""
+"""Coarse cells: regions of the sphere so chosen that faces alike share one, and none holds too many.
+
+A face lies in its nearest cells, but for those that are much farther than the nearest: most faces of
+someone who is photographed much have cells of their own, and are surely in one of these, while a stranger
+has as many places to meet who is like them as may be (as SPANN has it, Chen et al. 2021, section 3.2.2).
+"""
 
 from __future__ import annotations
 
@@ -9,37 +14,49 @@ import numpy as np
 # A cell is meant to be filled to this share of what it may hold: samples err, and density varies.
 _FILL = 0.8
 _SAMPLE_PER_CELL = 48
+# A cell whose centre is farther than the nearest by more than this share, in 1 - cosine, is too far.
+_FARTHER = 0.3
+# Faces of which their likeness says little lie in so many cells however far these are.
+_UNSURE = 4
+_NOWHERE = -1
 _BLOCK = 8192
 
 
 def sample_size(faces: int, *, most: int, probes: int) -> int:
     """How many faces `plan_cells` wants to see to plan cells for `faces`."""
-    return min(faces, _cells(faces, most=most, probes=probes) * _SAMPLE_PER_CELL)
+    return min(faces, 2 * _cells(faces, most=most, probes=probes) * _SAMPLE_PER_CELL)
 
 
 def _cells(faces: int, *, most: int, probes: int) -> int:
     return max(1, round(faces * probes / (most * _FILL)))
 
 
-def plan_cells(sample: np.ndarray, *, faces: int, most: int, probes: int, seed: int) -> np.ndarray:
-    """float32[c, d]: the centres of cells for `faces` faces, each in its nearest `probes`.
+def plan_cells(
+    sample: np.ndarray, *, faces: int, most: int, probes: int, seed: int, unsure: np.ndarray | None = None
+) -> np.ndarray:
+    """float32[c, d]: the centres of cells for `faces` faces, each in at most `probes` of them.
 
-    `sample` float32[m, d] unit vectors taken evenly from all faces. Spherical k-means; then a cell
-    whose share of the sample stands for more than `most` faces is split again, and again.
+    `sample` float32[m, d] unit vectors taken evenly from all faces, `unsure` bool[m] as in `near_cells`.
+    Spherical k-means of half of them; then a cell whose share of the other half stands for more than
+    `most` faces is split again, and again.
     """
     probes = max(1, probes)
-    cells = min(_cells(faces, most=most, probes=probes), len(sample))
-    centres = _k_means(sample, cells, seed)
+    # Centres lie nearer to what they were made of than to other faces.
+    second = slice(1, None, 2) if len(sample) > 1 else slice(None)
+    learnt, judged = sample[::2], sample[second]
+    unsure = None if unsure is None else unsure[second]
+    cells = min(_cells(faces, most=most, probes=probes), len(learnt))
+    centres = _k_means(learnt, cells, seed)
     for _ in range(8):
-        found = nearest_cells(sample, centres, probes)
-        share = np.bincount(found.ravel(), minlength=len(centres)) * (faces / len(sample))
+        found = near_cells(judged, centres, probes, unsure=unsure)
+        share = np.bincount(found[found != _NOWHERE], minlength=len(centres)) * (faces / len(judged))
         crowded = np.flatnonzero(share > most)
         if not len(crowded):
             break
-        primary = found[:, 0]
+        primary = nearest_cells(learnt, centres, 1)[:, 0]
         grown = [np.delete(centres, crowded, axis=0)]
         for cell in crowded.tolist():
-            mine = sample[primary == cell]
+            mine = learnt[primary == cell]
             parts = min(int(np.ceil(share[cell] / (most * _FILL))), len(mine))
             grown.append(_k_means(mine, parts, seed) if parts > 1 else centres[cell : cell + 1])
         split = np.concatenate(grown)
@@ -63,13 +80,37 @@ def _k_means(vectors: np.ndarray, cells: int, seed: int) -> np.ndarray:
 
 def nearest_cells(vectors: np.ndarray, centres: np.ndarray, probes: int) -> np.ndarray:
     """int32[n, min(probes, c)]: each vector's nearest cells, the nearest first; of equals the first."""
+    return _nearest(vectors, centres, probes)[0]
+
+
+def near_cells(
+    vectors: np.ndarray, centres: np.ndarray, probes: int, *, unsure: np.ndarray | None = None
+) -> np.ndarray:
+    """int32[n, min(probes, c)]: as `nearest_cells`, but -1 for those that are too far.
+
+    Of `unsure` bool[n] faces four are never too far: blurred faces lie close together, whoever they are, and
+    have to meet clear ones.
+    """
+    found, similarity = _nearest(vectors, centres, probes)
+    distance = 1 - similarity
+    near = distance <= distance[:, :1] * (1 + _FARTHER)
+    if unsure is not None:
+        near[:, :_UNSURE] |= unsure[:, None]
+    return np.where(near, found, _NOWHERE)
+
+
+def _nearest(vectors: np.ndarray, centres: np.ndarray, probes: int) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest cells, int32[n, min(probes, c)], and float32 their centres' cosines."""
     probes = min(probes, len(centres))
     found = np.empty((len(vectors), probes), np.int32)
+    similarity = np.empty((len(vectors), probes), np.float32)
     for start in range(0, len(vectors), _BLOCK):
-        similarity = vectors[start : start + _BLOCK] @ centres.T
+        rows = slice(start, start + _BLOCK)
+        cosine = vectors[rows] @ centres.T
         # No partial sort of torch or numpy promises an order among equals; a few passes of argmax do.
         for probe in range(probes):
-            best = similarity.argmax(axis=1)
-            found[start : start + _BLOCK, probe] = best
-            np.put_along_axis(similarity, best[:, None], -2, axis=1)
-    return found
+            best = cosine.argmax(axis=1)[:, None]
+            found[rows, probe] = best[:, 0]
+            similarity[rows, probe] = np.take_along_axis(cosine, best, axis=1)[:, 0]
+            np.put_along_axis(cosine, best, -2, axis=1)
+    return found, similarity

@@ -31,14 +31,13 @@ def group_by_component(
     component = connected_components(graph)
     labels = np.arange(graph.faces, dtype=np.int64)
     next_label = graph.faces
+    place = np.empty(graph.faces, np.int32)
     for batch in _batches(graph, component, batch_edges):
-        members = np.unique(np.concatenate([batch.left, batch.right]))
-        part = NeighbourGraph(
-            len(members),
-            np.searchsorted(members, batch.left).astype(np.int32),
-            np.searchsorted(members, batch.right).astype(np.int32),
-            batch.similarity,
-        )
+        joined = np.zeros(graph.faces, bool)
+        joined[batch.left] = joined[batch.right] = True
+        members = np.flatnonzero(joined)
+        place[members] = np.arange(len(members), dtype=np.int32)
+        part = NeighbourGraph(len(members), place[batch.left], place[batch.right], batch.similarity)
         found = cluster(part)
         labels[members] = next_label + found
         next_label += int(found.max()) + 1

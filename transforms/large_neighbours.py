@@ -22,7 +22,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms import storage
-from transforms.cells import nearest_cells
+from transforms.cells import near_cells
 from transforms.compact_vectors import CompactForm
 from transforms.neighbours import edge_order
 from transforms.vector_file import VectorFile, read_rows
@@ -34,15 +34,20 @@ _INT, _FLOAT, _BYTE = np.dtype("<i4"), np.dtype("<f4"), np.dtype("i1")
 _EDGE = np.dtype([("face", "<i4"), ("other", "<i4"), ("similarity", "<f4")])
 # Compact vectors are off by this much at most in all but very few pairs.
 _COMPACT_MARGIN, _COMPACT_SLACK = 0.02, 16
+# Samples err: cells this much fuller than planned are still searched completely.
+_OVERFULL = 1.5
 
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What every step needs to know. `bias` holds one number a face; `centres` float32[c, d]; `most` faces a
-    cell; `band` faces are merged at a time; `compact` where the search works on compact vectors."""
+    """What every step needs to know. `bias` holds one number a face, `unsure` 1 for those that lie in
+    more cells (`cells.near_cells`) and else 0; `centres` float32[c, d]; each face lies
+    in `probes` cells at most, each cell has some `most` faces at most; `band` faces are merged at a time;
+    `compact` where the search works on compact vectors."""
 
     vectors: VectorFile
     bias: VectorFile
+    unsure: VectorFile
     work: str
     centres: np.ndarray
     probes: int
@@ -52,6 +57,10 @@ class SearchPlan:
     band: int
     threads: int
     compact: CompactForm | None = None
+
+    def fullest(self) -> int:
+        """How many faces of a cell are all compared."""
+        return round(self.most * _OVERFULL)
 
     def new_file(self, kind: str) -> str:
         """A name that no other worker, and no retry, uses."""
@@ -77,19 +86,22 @@ class AssignCells(beam.DoFn):
     def process(self, element: tuple[int, int]) -> Iterator[tuple[int, Part]]:
         plan, (start, stop) = self._plan, element
         vectors = plan.vectors.read(start, stop)
-        cells = nearest_cells(vectors, plan.centres, plan.probes)
-        order = np.argsort(cells.ravel(), kind="stable")
-        rows = order // cells.shape[1]
+        unsure = plan.unsure.read(start, stop) > 0
+        cells = near_cells(vectors, plan.centres, plan.probes, unsure=unsure)
+        row, place = np.nonzero(cells >= 0)
+        cell = cells[row, place]
+        order = np.argsort(cell, kind="stable")
+        rows = row[order]
         path = plan.new_file("cells")
         stored = vectors if plan.compact is None else plan.compact.encode(vectors)
         storage.write_bytes(path + ".rows", _bytes((rows + start).astype(_INT)))
         storage.write_bytes(path + ".bias", _bytes(plan.bias.read(start, stop)[rows]))
         storage.write_bytes(path, _bytes(stored[rows]))
-        yield from _ranges(cells.ravel()[order], start, path)
+        yield from _ranges(cell[order], start, path)
 
 
-class SearchCell(beam.DoFn):
-    """(cell, Parts) → (band, Part): finds neighbours inside the cell; cells are searched in threads."""
+class _InThreads(beam.DoFn):
+    """Works off elements in threads, and hands on what each gives in their order."""
 
     def __init__(self, plan: SearchPlan) -> None:
         self._plan = plan
@@ -101,8 +113,9 @@ class SearchCell(beam.DoFn):
         self._pool = ThreadPoolExecutor(self._plan.threads, initializer=torch.set_num_threads, initargs=(1,))
         self._waiting: list[Future] = []
 
-    def process(self, element: tuple[int, Iterable[Part]]) -> Iterator[tuple[int, Part]]:
-        self._waiting.append(self._pool.submit(self._search, sorted(element[1])))
+    def process(self, element: tuple[int, Iterable[Part]]) -> Iterator:
+        key, parts = element
+        self._waiting.append(self._pool.submit(self._done, key, sorted(parts)))
         if len(self._waiting) > self._plan.threads:
             yield from self._waiting.pop(0).result()
 
@@ -113,14 +126,21 @@ class SearchCell(beam.DoFn):
                 yield WindowedValue(found, window.max_timestamp(), (window,))
         self._pool.shutdown()
 
-    def _search(self, parts: Sequence[Part]) -> list[tuple[int, Part]]:
+    def _done(self, key: int, parts: Sequence[Part]) -> list:
+        raise NotImplementedError
+
+
+class SearchCell(_InThreads):
+    """(cell, Parts) → (band, Part): finds neighbours inside the cell."""
+
+    def _done(self, key: int, parts: Sequence[Part]) -> list[tuple[int, Part]]:
         from transforms.cell_search import search_cell
 
         plan = self._plan
         rows, bias = _stored(parts, _INT, kind=".rows"), _stored(parts, _FLOAT, kind=".bias")
         if plan.compact is None:
             vectors = _stored(parts, _FLOAT, plan.vectors.dimensions)
-            found = search_cell(vectors, plan.k, least=plan.least, most=plan.most, bias=bias)
+            found = search_cell(vectors, plan.k, least=plan.least, most=plan.fullest(), bias=bias)
         else:
             found = self._search_compact(parts, rows, bias, plan.compact)
         edges = np.empty(len(found.face), _EDGE)
@@ -137,7 +157,11 @@ class SearchCell(beam.DoFn):
         plan = self._plan
         vectors = form.decode(_stored(parts, _BYTE, form.directions.shape[1]))
         found = search_cell(
-            vectors, plan.k + _COMPACT_SLACK, least=plan.least - _COMPACT_MARGIN, most=plan.most, bias=bias
+            vectors,
+            plan.k + _COMPACT_SLACK,
+            least=plan.least - _COMPACT_MARGIN,
+            most=plan.fullest(),
+            bias=bias,
         )
         used, number = np.unique(np.concatenate([found.face, found.other]), return_inverse=True)
         full = plan.vectors.take(rows[used])
@@ -146,17 +170,14 @@ class SearchCell(beam.DoFn):
         return strongest(found.face, found.other, exact, k=plan.k, least=plan.least)
 
 
-class MergeFaces(beam.DoFn):
+class MergeFaces(_InThreads):
     """(band, Parts) → (band, Part): the best neighbours of each face of the band, from all its cells, as
     edges for the band of the edge's first face."""
 
-    def __init__(self, plan: SearchPlan) -> None:
-        self._plan = plan
-
-    def process(self, element: tuple[int, Iterable[Part]]) -> Iterator[tuple[int, Part]]:
+    def _done(self, key: int, parts: Sequence[Part]) -> list[tuple[int, Part]]:
         from transforms.blocked_search import strongest
 
-        edges = _edges(sorted(element[1]))
+        edges = _edges(parts)
         found = strongest(
             edges["face"], edges["other"], edges["similarity"], k=self._plan.k, least=self._plan.least
         )
@@ -165,21 +186,18 @@ class MergeFaces(beam.DoFn):
         edges["other"] = np.maximum(found.face, found.other)
         edges["similarity"] = found.similarity
         edges = edges[edge_order(edges["face"], edges["other"])]
-        yield from _written(self._plan, "merged", edges, edges["face"] // self._plan.band, order=element[0])
+        return _written(self._plan, "merged", edges, edges["face"] // self._plan.band, order=key)
 
 
-class UniteEdges(beam.DoFn):
+class UniteEdges(_InThreads):
     """(band, Parts) → Part: each edge once, in order of both faces."""
 
-    def __init__(self, plan: SearchPlan) -> None:
-        self._plan = plan
-
-    def process(self, element: tuple[int, Iterable[Part]]) -> Iterator[Part]:
-        edges = _edges(sorted(element[1]))
+    def _done(self, key: int, parts: Sequence[Part]) -> list[Part]:
+        edges = _edges(parts)
         edges = edges[edge_order(edges["face"], edges["other"])]
         path = self._plan.new_file("edges")
         storage.write_bytes(path, _bytes(edges))
-        yield Part(element[0], path, 0, len(edges))
+        return [Part(key, path, 0, len(edges))]
 
 
 class RecordEdges(beam.DoFn):

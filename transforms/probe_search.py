@@ -16,11 +16,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from transforms.best_neighbours import Best, Format
 from transforms.blocked_search import (
     BLOCK,
-    Best,
     Directed,
-    Format,
     Table,
     product_format,
     similarities,

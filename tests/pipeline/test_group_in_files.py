@@ -21,7 +21,7 @@ from transforms.synthetic_library import part_chunks, write_synthetic_library
 from transforms.tables import FACE_ID, FACES, PERSON_ID
 from transforms.vector_file import VectorFile, write_vectors
 
-SETTINGS = SearchSettings(most=600, probes=3)
+SETTINGS = SearchSettings(most=600, probes=4)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from tests.transforms.test_blocked_search import people_vectors
 from transforms.blocked_search import search
 from transforms.bursts import BURST
 from transforms.cell_search import collapse_bursts, search_cell
-from transforms.cells import nearest_cells, plan_cells, sample_size
+from transforms.cells import near_cells, nearest_cells, plan_cells, sample_size
 from transforms.compact_vectors import learn_compact_form
 
 
@@ -60,13 +60,42 @@ def test_cells_hold_few_enough_faces_and_people_together() -> None:
     vectors = people_vectors(100, 20, spread=0.3)
     size = sample_size(2000, most=300, probes=2)
     centres = plan_cells(vectors[:: 2000 // size], faces=2000, most=300, probes=2, seed=0)
-    found = nearest_cells(vectors, centres, 2)
-    assert found.shape == (2000, 2) and (found[:, 0] != found[:, 1]).all()
+    found = near_cells(vectors, centres, 2)
+    assert found.shape == (2000, 2) and (found[:, 0] != found[:, 1]).all() and (found[:, 0] >= 0).all()
     # Samples err, so a cell may hold some more than meant.
-    assert np.bincount(found.ravel()).max() <= 2 * 300
+    assert np.bincount(found[found >= 0]).max() <= 2 * 300
     face = np.arange(0, 2000, 2)
-    shared = (found[face][:, :, None] == found[face + 1][:, None, :]).any(axis=(1, 2))
+    both = found[face][:, :, None] == found[face + 1][:, None, :]
+    shared = (both & (found[face] >= 0)[:, :, None]).any(axis=(1, 2))
     assert shared.mean() > 0.9
+
+
+def test_a_face_lies_in_its_nearest_cell_and_in_those_that_are_hardly_farther() -> None:
+    vectors, centres = people_vectors(30, 10, spread=1.0), people_vectors(12, 1, seed=5)
+    nearest, near = nearest_cells(vectors, centres, 5), near_cells(vectors, centres, 5)
+    distance = 1 - np.take_along_axis(vectors @ centres.T, nearest, axis=1)
+    kept = near >= 0
+    assert kept[:, 0].all() and kept.any(axis=0).all() and not kept.all()
+    np.testing.assert_array_equal(near[kept], nearest[kept])
+    farther = distance / distance[:, :1]
+    assert farther[kept].max() <= farther[~kept].min()
+    # A blurred face is no one's neighbour for sure: four cells, however far.
+    unsure = np.arange(len(vectors)) % 2 == 0
+    wide = near_cells(vectors, centres, 5, unsure=unsure)
+    np.testing.assert_array_equal(wide[unsure, :4], nearest[unsure, :4])
+    np.testing.assert_array_equal(wide[~unsure], near[~unsure])
+
+
+def test_someone_with_a_cell_of_their_own_lies_in_fewer_cells_than_strangers() -> None:
+    """What keeps a family's archive from costing more than others of its size."""
+    generator = np.random.default_rng(0)
+    strangers = generator.normal(size=(2000, 16))
+    family = np.repeat(generator.normal(size=(4, 16)), 500, axis=0) + 0.2 * generator.normal(size=(2000, 16))
+    vectors = np.concatenate([strangers, family])
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    centres = plan_cells(vectors, faces=4000, most=600, probes=4, seed=0)
+    probes = (near_cells(vectors, centres, 4) >= 0).sum(axis=1)
+    assert probes[2000:].mean() + 0.5 < probes[:2000].mean()
 
 
 def test_cells_of_copies_and_of_a_handful_of_faces_can_be_planned() -> None:
