@@ -24,79 +24,51 @@ class OpenVinoNetwork:
     """A network that takes arrays [n, …] of one type and gives arrays [n, …]."""
 
     def __init__(
-        self,
-        model: Path,
-        *,
-        shape: Sequence[int],
-        dtype: type,
-        precision: str,
-        exact_layers: int = 0,
-        rest: int = 0,
+        self, model: Path, *, shape: Sequence[int], dtype: type, precision: str, exact_layers: int = 0
     ) -> None:
-        """`shape` is the input's, the batch first, as the network will always see it; what is left after
-        full batches it sees in batches of `rest`, if given, where that is less to compute. Its first
+        """`shape` is the input's, the batch first, as the network will always see it. Its first
         `exact_layers` convolutions are computed in float32, whatever the `precision` of the others."""
         core = silent_openvino().Core()
         # Weights that are mapped from the file would stay in memory beside the prepared ones.
         core.set_property({"ENABLE_MMAP": False})
-        self._dtype = dtype
-        self._batches = []
-        for batch in filter(None, (shape[0], rest)):
-            network = core.read_model(model)
-            network.reshape({network.inputs[0]: [batch, *shape[1:]]})
-            parts = [(network, precision)]
-            if exact_layers and precision != EXACT:
-                parts = list(zip(_divided(network, exact_layers), (EXACT, precision), strict=True))
-            compiled = [core.compile_model(part, "CPU", _settings(way)) for part, way in parts]
-            self._batches.append(_Batch(compiled, np.zeros((batch, *shape[1:]), dtype)))
+        network = core.read_model(model)
+        network.reshape({network.inputs[0]: list(shape)})
+        parts = [(network, precision)]
+        if exact_layers and precision != EXACT:
+            parts = list(zip(_divided(network, exact_layers), (EXACT, precision), strict=True))
+        compiled = [core.compile_model(part, "CPU", _settings(way)) for part, way in parts]
+        self._requests = [part.create_infer_request() for part in compiled]
+        for before, after in pairwise(self._requests):
+            after.set_input_tensor(before.get_output_tensor(0))
+        last = self._requests[-1]
+        # Views of where the results come to lie, always the same for one shape.
+        self._results = [last.get_output_tensor(n).data for n in range(len(compiled[-1].outputs))]
+        self._tensor = silent_openvino().Tensor
+        self._buffer: np.ndarray = np.zeros(shape, dtype)
         self._lock = threading.Lock()
 
     def __call__(self, inputs: np.ndarray) -> list[np.ndarray]:
         """float32[n, …] outputs for inputs[n, …]; n may be any number."""
         # What is handed over must lie in memory as the network has it, and be its own to write.
-        inputs = np.require(inputs, self._dtype, ("C", "W"))
-        outputs = [np.empty((len(inputs), *shape), np.float32) for shape in self._batches[0].shapes]
-        start = 0
+        inputs = np.require(inputs, self._buffer.dtype, ("C", "W"))
+        outputs = [np.empty((len(inputs), *result.shape[1:]), np.float32) for result in self._results]
         with self._lock:  # requests and buffers are there once
-            while start < len(inputs):
-                batch = self._fitting(len(inputs) - start)
-                count = min(batch.size, len(inputs) - start)
-                for output, result in zip(outputs, batch(inputs[start : start + count]), strict=True):
-                    output[start : start + count] = result
-                start += count
+            for start in range(0, len(inputs), len(self._buffer)):
+                self._infer(inputs[start : start + len(self._buffer)])
+                for output, result in zip(outputs, self._results, strict=True):
+                    part = output[start : start + len(result)]
+                    part[:] = result[: len(part)]
         return outputs
 
-    def _fitting(self, left: int) -> _Batch:
-        """The batch that does for the next of so many: the smaller one where it computes less in vain."""
-        return min(self._batches, key=lambda batch: (-(-left // batch.size) * batch.size, -batch.size))
-
-
-class _Batch:
-    """A network prepared for one number of inputs at a time, `size`: its parts, one after the other."""
-
-    def __init__(self, parts: Sequence[Any], buffer: np.ndarray) -> None:
-        self.size = len(buffer)
-        self._buffer = buffer
-        self._requests = [part.create_infer_request() for part in parts]
-        for before, after in pairwise(self._requests):
-            after.set_input_tensor(before.get_output_tensor(0))
-        last = self._requests[-1]
-        # Views of where the results come to lie, always the same for one shape.
-        self._results = [last.get_output_tensor(n).data for n in range(len(parts[-1].outputs))]
-        self.shapes = [result.shape[1:] for result in self._results]
-        self._tensor = silent_openvino().Tensor
-
-    def __call__(self, inputs: np.ndarray) -> list[np.ndarray]:
-        """What the network says of up to `size` inputs: views, good until it is asked again."""
-        whole = inputs
-        if len(inputs) < self.size:
-            self._buffer[: len(inputs)] = inputs
-            whole = self._buffer
+    def _infer(self, batch: np.ndarray) -> None:
+        """Runs the network on up to a batch; the results lie where they always do."""
+        if len(batch) < len(self._buffer):
+            self._buffer[: len(batch)] = batch
+            batch = self._buffer
         # Handing over arrays by `infer` itself costs as much as a small network.
-        self._requests[0].set_input_tensor(self._tensor(whole, shared_memory=True))
+        self._requests[0].set_input_tensor(self._tensor(batch, shared_memory=True))
         for request in self._requests:
             request.infer(share_outputs=True, decode_strings=False)
-        return [result[: len(inputs)] for result in self._results]
 
 
 def _settings(precision: str) -> dict[str, object]:
