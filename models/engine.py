@@ -16,7 +16,8 @@ from importlib.util import find_spec
 
 AUTO, OPENVINO, TORCH = "auto", "openvino", "torch"
 BACKENDS = (AUTO, OPENVINO, TORCH)
-PRECISIONS = (AUTO, "float32", "bfloat16", "float16")
+EXACT = "float32"  # the precision that the others are rounded from
+PRECISIONS = (AUTO, EXACT, "bfloat16", "float16")
 CPU, CUDA = "cpu", "cuda"
 
 

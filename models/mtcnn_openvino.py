@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from models.converted import convert, converted
+from models.engine import EXACT
 from models.mosaic import WINDOW
-from models.mtcnn_screening import EXACT, ScreenedNetworks
+from models.mtcnn_screening import ScreenedNetworks
 from models.mtcnn_weights import ONET, PNET, RNET
 from models.openvino_network import OpenVinoNetwork
 

@@ -17,7 +17,6 @@ from models.mosaic import STRIDE, WINDOW
 # float32[n, 3, s, s] pixels to float32[n, …] outputs, for any n.
 Network = Callable[[np.ndarray], list[np.ndarray]]
 
-EXACT = "float32"
 # bfloat16 moves probabilities near the thresholds by less than 0.05 on the group photographs; float16
 # rounds eight times as finely.
 _MARGIN = 0.1

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 
-from models.mtcnn_screening import EXACT, ScreenedNetworks
+from models.engine import EXACT
+from models.mtcnn_screening import ScreenedNetworks
 from models.mtcnn_weights import ONET, PNET, RNET, WEIGHTS
 from models.torch_transfer import on_device
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from models.engine import EXACT
 from models.openvino_runtime import silent_openvino
 
-EXACT = "float32"
 _HINTS = {EXACT: "f32", "bfloat16": "bf16", "float16": "f16"}
 
 

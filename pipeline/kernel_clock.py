@@ -7,7 +7,6 @@ and the same run do not.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -26,11 +25,31 @@ _PIXELS: dict[ModuleType, tuple[str, ...]] = {
 }
 
 
+def timed(function: Callable, name: str, seconds: dict[str, float], clock: Callable[[], float]) -> Callable:
+    """`function`, adding the time that it takes by `clock` to `seconds` under `name`."""
+
+    @wraps(function)
+    def call(*args, **options):
+        started = clock()
+        try:
+            return function(*args, **options)
+        finally:
+            seconds[name] = seconds.get(name, 0.0) + clock() - started
+
+    return call
+
+
+def time_networks(networks: Any, seconds: dict[str, float], clock: Callable[[], float]) -> None:
+    """From now on a detector's networks count their time under `NETWORKS`."""
+    for name in ("propose", "refine", "output"):
+        setattr(networks, name, timed(getattr(networks, name), NETWORKS, seconds, clock))
+
+
 class KernelClock:
     """Counts processor time by kernel in this process. Put in place before models are loaded, for good."""
 
     def __init__(self) -> None:
-        self._seconds: dict[str, float] = defaultdict(float)
+        self._seconds: dict[str, float] = {}
         for module, names in _PIXELS.items():
             for name in names:
                 setattr(module, name, self._timed(PIXELS, getattr(module, name)))
@@ -39,9 +58,7 @@ class KernelClock:
 
         def clocked_detector(*args, **options):
             detector: Any = load_detector(*args, **options)
-            for name in ("propose", "refine", "output"):
-                method = getattr(detector.networks, name)
-                setattr(detector.networks, name, self._timed(NETWORKS, method))
+            time_networks(detector.networks, self._seconds, time.thread_time)
             return detector
 
         def clocked_embedder(*args, **options):
@@ -53,15 +70,7 @@ class KernelClock:
         transforms.embed.load_embedder = clocked_embedder
 
     def _timed(self, kernel: str, function: Callable) -> Callable:
-        @wraps(function)
-        def call(*args, **options):
-            started = time.thread_time()
-            try:
-                return function(*args, **options)
-            finally:
-                self._seconds[kernel] += time.thread_time() - started
-
-        return call
+        return timed(function, kernel, self._seconds, time.thread_time)
 
     @contextmanager
     def of(self, photos: int) -> Iterator[dict[str, float]]:
@@ -73,5 +82,5 @@ class KernelClock:
         yield milliseconds
         whole = time.process_time() - started
         for kernel in (DECODE, NETWORKS, EMBED, PIXELS):
-            milliseconds[kernel] = self._seconds[kernel] / photos * 1000
+            milliseconds[kernel] = self._seconds.get(kernel, 0.0) / photos * 1000
         milliseconds[ELSE] = whole / photos * 1000 - sum(milliseconds.values())

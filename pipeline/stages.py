@@ -19,8 +19,8 @@ from models.detector import Detections, MtcnnSettings, load_detector
 from models.embedder import load_embedder
 from models.engine import choose_engine
 from models.facenet_weights import FACENET_CASIA
-from models.mtcnn import Mtcnn, MtcnnNetworks
-from pipeline.kernel_clock import DECODE, EMBED, NETWORKS
+from models.mtcnn import Mtcnn
+from pipeline.kernel_clock import DECODE, EMBED, NETWORKS, time_networks, timed
 from transforms.align import sharpness, thumbnail, warp
 from transforms.decode import prepare_pillow, read_info, read_photo
 from transforms.detect import DECODED_SIDE, search_cost, searched_together
@@ -54,24 +54,6 @@ class Stages:
         return ", ".join(f"{name} {value:.2f}" for name, value in self.milliseconds.items())
 
 
-class _TimedNetworks:
-    """MTCNN's networks, with a clock."""
-
-    def __init__(self, networks: MtcnnNetworks) -> None:
-        self._networks, self.tile_side, self.seconds = networks, networks.tile_side, 0.0
-
-    def __getattr__(self, name: str) -> Callable:
-        method = getattr(self._networks, name)
-
-        def call(*args):
-            started = time.perf_counter()
-            result = method(*args)
-            self.seconds += time.perf_counter() - started
-            return result
-
-        return call
-
-
 class StageClock:
     """Runs stage after stage over groups of photos, as indexing does, in one thread, each with a clock."""
 
@@ -80,21 +62,18 @@ class StageClock:
         engine = choose_engine(precision=precision)
         detector = load_detector(MtcnnSettings(), engine=engine)
         assert isinstance(detector, Mtcnn)
-        self._networks = _TimedNetworks(detector.networks)
-        self._detector = Mtcnn(MtcnnSettings(), self._networks)
+        self._detector, self._in_networks = detector, dict[str, float]()
+        time_networks(detector.networks, self._in_networks, time.perf_counter)
         self._embedder = load_embedder(FACENET_CASIA, engine=engine)
         self._geometry = UprightBoxGeometry()
 
     def __call__(self, paths: Sequence[str]) -> dict[str, object]:
         """How many `faces` there are, and the `milliseconds` a photo by stage."""
-        self._networks.seconds = 0.0
+        self._in_networks.clear()
         spent: dict[str, float] = {}
 
         def clock(stage: str, function: Callable, *args):
-            started = time.perf_counter()
-            result = function(*args)
-            spent[stage] = spent.get(stage, 0.0) + time.perf_counter() - started
-            return result
+            return timed(function, stage, spent, time.perf_counter)(*args)
 
         crops: list[np.ndarray] = []
         rows: list[FaceRow] = []
@@ -111,7 +90,7 @@ class StageClock:
         vectors = clock("embed", self._embedder.embed, stacked)
         with tempfile.TemporaryDirectory() as folder:
             clock("write", _write, folder, rows, vectors)
-        spent[NETWORKS] = self._networks.seconds
+        spent[NETWORKS] = self._in_networks.get(NETWORKS, 0.0)
         return {"faces": len(rows), "milliseconds": {s: t / len(paths) * 1000 for s, t in spent.items()}}
 
     def _cost(self, path: str) -> tuple[int, int]:
