@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -20,12 +21,13 @@ import psutil
 from models.calibration import shipped_calibration
 from models.embedder import FACENET_CASIA, embedder_spec
 from models.face_statistics import shipped_statistics
+from pipeline.faces_to_group import read_features
 from pipeline.search_neighbours import SearchSettings
 from transforms import storage
 from transforms.clustering_scores import clustering_scores
 from transforms.library import Library
 from transforms.neighbours import NeighbourGraph, pair_keys
-from transforms.people import NEIGHBOURS
+from transforms.people import NEIGHBOURS, Rules
 from transforms.synthetic_faces import SyntheticPeople
 from transforms.synthetic_library import write_synthetic_library
 from transforms.tables import PERSON_ID
@@ -161,11 +163,11 @@ def _group(folder: str, method: str, settings: SearchSettings) -> dict:
     person = np.load(storage.join(folder, "person.npy"))
     observed: dict[str, float] = {}
 
-    def observe(vectors: VectorFile, bias: np.ndarray, graph: NeighbourGraph) -> None:
+    def observe(vectors: VectorFile, bias: np.ndarray, weak: np.ndarray, graph: NeighbourGraph) -> None:
         started, worked = time.monotonic(), time.process_time()
         # Faces above the level at which they attach: all that the graph was asked for.
         least = float(np.min(graph.similarity)) if len(graph.similarity) else 1.0
-        observed["recall"] = neighbour_recall(vectors, bias, graph, person, least=least)
+        observed["recall"] = neighbour_recall(vectors, bias, graph, person, least=least, unsure=weak)
         observed["seconds"] = time.monotonic() - started
         observed["processor"] = time.process_time() - worked
 
@@ -194,10 +196,11 @@ def _group(folder: str, method: str, settings: SearchSettings) -> dict:
 
 def neighbour_recall(
     vectors: VectorFile, bias: np.ndarray, graph: NeighbourGraph, person: np.ndarray, *, least: float,
-    seed: int = 0,
+    unsure: np.ndarray, seed: int = 0,
 ) -> float:  # fmt: skip
-    """Of the nearest 80 others at or above `least` that show the same person, the share that the graph
-    joins to the face, over a sample of faces; found anew by comparing the sample with all faces."""
+    """Of the nearest 48 others at or above `least` that show the same person, the share that the graph
+    joins to the face, over a sample of faces; found anew by comparing the sample with all faces but those
+    that are `unsure` bool[n], whom the search makes nobody's neighbours."""
     from transforms.blocked_search import strongest
 
     generator = np.random.default_rng(seed)
@@ -206,7 +209,7 @@ def neighbour_recall(
     query, other, similarity = [], [], []
     for start, stop in vectors.slices():
         scores = vectors.read(start, stop) @ table.T - (bias[start:stop, None] + bias[queries]) / 2
-        row, column = np.nonzero(scores >= least)
+        row, column = np.nonzero((scores >= least) & ~unsure[start:stop, None])
         query.append(queries[column].astype(np.int32))
         other.append((row + start).astype(np.int32))
         similarity.append(scores[row, column])
@@ -260,26 +263,38 @@ def _scores(folder: str) -> dict[str, float]:
     alone = group < 0
     group[alone] = -1 - np.arange(int(alone.sum()))
     found = clustering_scores(person, group)
-    whole, clean = largest_people(person, group)
+    largest = largest_people(person, group, clear=~read_features(library)[1].weak(Rules().limits))
     return {
         "bcubed_f": round(found.bcubed_f, 4), "bcubed_precision": round(found.bcubed_precision, 4),
-        "largest_whole": round(whole, 4), "largest_clean": round(clean, 4),
+        **{f"largest_{name}": round(share, 4) for name, share in largest._asdict().items()},
     }  # fmt: skip
 
 
-def largest_people(person: np.ndarray, group: np.ndarray, *, count: int = _FAMILY) -> tuple[float, float]:
-    """How whole and how clean the `count` largest people of int[n] `person` are in int[n] `group`: the mean
-    share of their faces that lies in the group with most of them, and the mean share of that group."""
+class LargestPeople(NamedTuple):
+    """Mean shares over the largest people: of someone's faces, and of the clear ones, those that lie in the
+    group with most of them; of that group, their faces."""
+
+    whole: float
+    clear_whole: float
+    clean: float
+
+
+def largest_people(
+    person: np.ndarray, group: np.ndarray, *, clear: np.ndarray, count: int = _FAMILY
+) -> LargestPeople:
+    """How whole and how clean the `count` largest people of int[n] `person` are in int[n] `group`; which faces
+    are `clear` bool[n]."""
     largest = np.argsort(-np.bincount(person), kind="stable")[:count]
     _, group = np.unique(group, return_inverse=True)
     sizes = np.bincount(group)
-    whole, clean = [], []
+    shares = []
     for who in largest.tolist():
-        held = np.bincount(group[person == who], minlength=len(sizes))
+        mine = person == who
+        held, clearly = (np.bincount(group[m], minlength=len(sizes)) for m in (mine, mine & clear))
         main = int(held.argmax())
-        whole.append(held[main] / held.sum())
-        clean.append(held[main] / sizes[main])
-    return float(np.mean(whole)), float(np.mean(clean))
+        parts = held[main] / held.sum(), clearly[main] / max(clearly.sum(), 1), held[main] / sizes[main]
+        shares.append(parts)
+    return LargestPeople(*(float(share) for share in np.mean(shares, axis=0)))
 
 
 def _described(row: dict) -> str:
@@ -289,7 +304,7 @@ def _described(row: dict) -> str:
         f"({row['resident_mb']:,} MB with pages of files); {row['people']:,} people, "
         f"same-person neighbour recall {'exact' if recall is None else f'{recall:.4f}'}, "
         f"BCubed F {row['bcubed_f']:.4f}, the {_FAMILY} largest people {row['largest_whole']:.4f} whole "
-        f"and {row['largest_clean']:.4f} clean"
+        f"({row['largest_clear_whole']:.4f} of their clear faces) and {row['largest_clean']:.4f} clean"
     )
 
 
@@ -312,11 +327,12 @@ def _record(row: dict, out: str) -> None:
         "Seconds are by the clock, those of the search for neighbours among them; processor is the time of "
         "all threads.",
         "Own memory is what the process needs; pages of files come besides while the system has room.",
-        f"Recall is over {_QUERIES:,} faces: of their nearest 80 others that are as alike as the graph asks, "
-        "those that show the same person, and the share of these that the graph joins to the face.",
+        f"Recall is over {_QUERIES:,} faces: of their nearest {NEIGHBOURS} clear others that are as alike as "
+        "the graph asks, those that show the same person, and the share of these that the graph joins to the "
+        "face.",
         "Compact rows were searched on 128 bytes a face (`--compact`).",
         f"Whole is the mean share of the faces of each of the {_FAMILY} largest people that lies in one "
-        "group, clean the mean share of that group.",
+        "group (in brackets of their clear faces), clean the mean share of that group.",
         f"A family's library has {_FAMILY} people of {_LARGEST:,} faces each among {_STRANGERS:,} faces of "
         f"strangers (`--family`); in the others the largest has a tenth of all, {_LARGEST:,} at most.",
         "",
@@ -331,11 +347,13 @@ def _record(row: dict, out: str) -> None:
         count, family, compact = _kind(r)
         faces = f"{count:,}" + ", a family" * family + ", compact" * compact
         bcubed = f"{r['bcubed_f']:.4f} ({r['bcubed_precision']:.4f})"
+        whole = f"{r['largest_whole']:.4f}" if "largest_whole" in r else ""
+        whole += f" ({r['largest_clear_whole']:.4f})" if "largest_clear_whole" in r else ""
         text.append(
             f"| {faces} | {r['threads']} | {r['seconds']:.0f} | {r.get('processor', '')} "
             f"| {parts.get('neighbours', '')} "
             f"| {r['anonymous_mb']:,} | {r['resident_mb']:,} | {recall} | {search.get('edges', 0):,} "
-            f"| {r['people']:,} | {bcubed} | {r.get('largest_whole', '')} | {r.get('largest_clean', '')} |"
+            f"| {r['people']:,} | {bcubed} | {whole} | {r.get('largest_clean', '')} |"
         )
     if against := _against_others([r for r in rows if not _kind(r)[2]]):
         text += ["", *against]

@@ -146,8 +146,9 @@ def _grouped(faces: FaceSet, variant: Variant, known: Calibration, people: int |
         vectors = write_vectors(f"{work}/vectors", count, dimensions, everything)
         settings = SearchSettings(threads=cores())
         graph = search_neighbours(
-            vectors, work, k=NEIGHBOURS, least=threshold - REACH, bias=faces.bias, settings=settings
-        )
+            vectors, work, k=NEIGHBOURS, least=threshold - REACH, bias=faces.bias, unsure=~clear,
+            settings=settings,
+        )  # fmt: skip
         return grouped(graph=graph, attach_along=graph)
 
 

@@ -29,8 +29,8 @@ _CALIBRATION_SAMPLE = 20_000
 _WORK = "work-"
 
 
-# Sees the vectors, float32[n] biases and the graph.
-Observer = Callable[[VectorFile, np.ndarray, NeighbourGraph], None]
+# Sees the vectors, float32[n] biases, bool[n] which faces are weak, and the graph.
+Observer = Callable[[VectorFile, np.ndarray, np.ndarray, NeighbourGraph], None]
 
 
 @contextmanager
@@ -76,12 +76,11 @@ def faces_in_files(
                 bias=these.biases(),
                 unsure=these.weak(limits),
                 settings=settings,
-                exact_faces=0,
             )
             seconds["neighbours"] += round(time.monotonic() - started, 1)
             facts.update(edges=len(graph.left), least=least)
             if observe is not None:
-                observe(vectors, these.biases(), graph)
+                observe(vectors, these.biases(), these.weak(limits), graph)
             return graph
 
         def among(these: FaceSet, least: float, rows: np.ndarray, base: np.ndarray | None) -> NeighbourGraph:

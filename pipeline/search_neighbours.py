@@ -12,7 +12,7 @@ import numpy as np
 from transforms import storage
 from transforms.cells import plan_cells, sample_size
 from transforms.compact_vectors import learn_compact_form
-from transforms.neighbours import NeighbourGraph, neighbour_graph
+from transforms.neighbours import NeighbourGraph
 from transforms.vector_file import VectorFile, new_mapped
 
 if TYPE_CHECKING:
@@ -56,18 +56,14 @@ def search_neighbours(
     bias: np.ndarray | None = None,
     unsure: np.ndarray | None = None,
     settings: SearchSettings = SearchSettings(),
-    exact_faces: int = EXACT_FACES,
 ) -> NeighbourGraph:
     """Connects every face to its `k` most similar others with a similarity of at least `least`: of cosines,
     or with `bias` float32[n] minus half of both biases. `unsure` bool[n] are faces of which their
-    likeness says little; they look in more places.
+    likeness says little: they look in more places, and are nobody's neighbours.
 
-    Beyond `exact_faces` the arrays of the graph lie in files in the folder `work`, which is local, or
-    on storage that the workers of the engine share.
+    The arrays of the graph lie in files in the folder `work`, which is local, or on storage that the
+    workers of the engine share.
     """
-    if len(vectors) <= exact_faces:
-        table = vectors.read(0, len(vectors))
-        return neighbour_graph(table, k=k, least=least, bias=bias, threads=settings.running_threads())
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from transforms.blocked_search import Directed, search, similarities, strongest
 from transforms.bursts import BURST, first_of_burst, search_past_bursts
+from transforms.probe_search import neighbours_among
 
 _BURST_NEIGHBOURS = 32
 _INHERITED = 16
@@ -19,13 +20,16 @@ _ROUNDS = 4
 
 
 def search_cell(
-    vectors: np.ndarray, k: int, *, least: float, most: int, bias: np.ndarray | None = None
-) -> Directed:
+    vectors: np.ndarray, k: int, *, least: float, most: int, bias: np.ndarray | None = None,
+    unsure: np.ndarray | None = None,
+) -> Directed:  # fmt: skip
     """For each of float32[n, d] unit `vectors` the up to `k` others with most similarity ≥ `least`, with
-    `bias` float32[n] as in `blocked_search`.
+    `bias` float32[n] as in `blocked_search`; faces that are `unsure` bool[n] are nobody's neighbours.
 
     Complete up to `most` faces; beyond that near-identical faces stand for each other.
     """
+    if unsure is not None and unsure.any():
+        return _with_unsure(vectors, k, unsure, least=least, most=most, bias=bias)
     if len(vectors) <= most:
         return search_past_bursts(vectors, k, least=least, bias=bias)
     leader = collapse_bursts(vectors, most=most)
@@ -41,6 +45,18 @@ def search_cell(
         k=k,
         least=least,
     )
+
+
+def _with_unsure(
+    vectors: np.ndarray, k: int, unsure: np.ndarray, *, least: float, most: int, bias: np.ndarray | None
+) -> Directed:
+    sure, asking = np.flatnonzero(~unsure), np.flatnonzero(unsure)
+    found = search_cell(vectors[sure], k, least=least, most=most, bias=_of(bias, sure))
+    asked = neighbours_among(vectors, asking, k, least=least, bias=bias, base=sure)
+    face = np.concatenate([sure[found.face].astype(np.int32), asked.face])
+    other = np.concatenate([sure[found.other].astype(np.int32), asked.other])
+    order = np.argsort(face, kind="stable")
+    return Directed(face[order], other[order], np.concatenate([found.similarity, asked.similarity])[order])
 
 
 def collapse_bursts(vectors: np.ndarray, *, most: int) -> np.ndarray:

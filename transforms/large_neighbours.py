@@ -41,9 +41,9 @@ _OVERFULL = 1.5
 @dataclass(frozen=True)
 class SearchPlan:
     """What every step needs to know. `bias` holds one number a face, `unsure` 1 for those that lie in
-    more cells (`cells.near_cells`) and else 0; `centres` float32[c, d]; each face lies
-    in `probes` cells at most, each cell has some `most` faces at most; `band` faces are merged at a time;
-    `compact` where the search works on compact vectors."""
+    more cells (`cells.near_cells`) and are nobody's neighbours, else 0; `centres` float32[c, d]; each face
+    lies in `probes` cells at most, each cell has some `most` faces at most; `band` faces are merged at a
+    time; `compact` where the search works on compact vectors."""
 
     vectors: VectorFile
     bias: VectorFile
@@ -96,6 +96,7 @@ class AssignCells(beam.DoFn):
         stored = vectors if plan.compact is None else plan.compact.encode(vectors)
         storage.write_bytes(path + ".rows", _bytes((rows + start).astype(_INT)))
         storage.write_bytes(path + ".bias", _bytes(plan.bias.read(start, stop)[rows]))
+        storage.write_bytes(path + ".unsure", _bytes(unsure[rows].astype(_BYTE)))
         storage.write_bytes(path, _bytes(stored[rows]))
         yield from _ranges(cell[order], start, path)
 
@@ -138,18 +139,21 @@ class SearchCell(_InThreads):
 
         plan = self._plan
         rows, bias = _stored(parts, _INT, kind=".rows"), _stored(parts, _FLOAT, kind=".bias")
+        unsure = _stored(parts, _BYTE, kind=".unsure") > 0
         if plan.compact is None:
             vectors = _stored(parts, _FLOAT, plan.vectors.dimensions)
-            found = search_cell(vectors, plan.k, least=plan.least, most=plan.fullest(), bias=bias)
+            found = search_cell(
+                vectors, plan.k, least=plan.least, most=plan.fullest(), bias=bias, unsure=unsure
+            )
         else:
-            found = self._search_compact(parts, rows, bias, plan.compact)
+            found = self._search_compact(parts, rows, bias, unsure, plan.compact)
         edges = np.empty(len(found.face), _EDGE)
         edges["face"], edges["other"] = rows[found.face], rows[found.other]
         edges["similarity"] = found.similarity
         return _written(plan, "found", edges, edges["face"] // plan.band, order=int(rows[0]))
 
     def _search_compact(
-        self, parts: Sequence[Part], rows: np.ndarray, bias: np.ndarray, form: CompactForm
+        self, parts: Sequence[Part], rows: np.ndarray, bias: np.ndarray, unsure: np.ndarray, form: CompactForm
     ) -> Directed:
         from transforms.blocked_search import similarities, strongest
         from transforms.cell_search import search_cell
@@ -162,6 +166,7 @@ class SearchCell(_InThreads):
             least=plan.least - _COMPACT_MARGIN,
             most=plan.fullest(),
             bias=bias,
+            unsure=unsure,
         )
         used, number = np.unique(np.concatenate([found.face, found.other]), return_inverse=True)
         full = plan.vectors.take(rows[used])

@@ -56,11 +56,10 @@ def test_a_file_of_vectors_gives_back_any_rows_in_any_order(faces) -> None:
 def test_cells_find_nearly_all_that_comparing_all_finds_and_nothing_else(faces, tmp_path, change) -> None:
     file, vectors, person = faces
     bias = np.random.default_rng(4).normal(0, 0.05, 3000).astype(np.float32)
+    nobody = np.zeros(3000, bool)
     exact = neighbour_graph(vectors, k=80, least=0.6, bias=bias)
     settings = dataclasses.replace(SETTINGS, **change)
-    found = search_neighbours(
-        file, str(tmp_path), k=80, least=0.6, bias=bias, settings=settings, exact_faces=0
-    )
+    found = search_neighbours(file, str(tmp_path), k=80, least=0.6, bias=bias, settings=settings)
     assert (found.left < found.right).all() and (found.similarity >= 0.6).all()
     key, expected = (g.left.astype(np.int64) * 3000 + g.right for g in (found, exact))
     assert (np.diff(key) > 0).all()
@@ -68,8 +67,29 @@ def test_cells_find_nearly_all_that_comparing_all_finds_and_nothing_else(faces, 
     alike -= (bias[found.left] + bias[found.right]) / 2
     np.testing.assert_allclose(found.similarity, alike, atol=1e-5)
     assert np.isin(expected, key).mean() > 0.93
-    assert neighbour_recall(file, bias, found, person, least=0.6) > 0.93
-    assert neighbour_recall(file, bias, exact, person, least=0.6) > 0.999
+    assert neighbour_recall(file, bias, found, person, least=0.6, unsure=nobody) > 0.93
+    assert neighbour_recall(file, bias, exact, person, least=0.6, unsure=nobody) > 0.999
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_weak_faces_find_clear_ones_and_are_nobodys_neighbours(faces, tmp_path, compact: bool) -> None:
+    file, vectors, person = faces
+    unsure = np.random.default_rng(6).random(3000) < 0.3
+    settings = dataclasses.replace(SETTINGS, compact=compact)
+    found = search_neighbours(file, str(tmp_path), k=80, least=0.6, unsure=unsure, settings=settings)
+    assert not (unsure[found.left] & unsure[found.right]).any()
+    # Of each face the nearest clear ones, and of clear faces no more than those.
+    alike = np.where(~unsure, vectors @ vectors.T, -1)
+    np.fill_diagonal(alike, -1)
+    best = np.argsort(-alike, axis=1, kind="stable")[:, :80]
+    named = [(f, o) for f in range(3000) for o in best[f] if alike[f, o] >= 0.6]
+    exact = {(min(pair), max(pair)) for pair in named}
+    kept = set(zip(found.left.tolist(), found.right.tolist(), strict=True))
+    assert len(exact & kept) > 0.93 * len(exact) and len(kept - exact) < 0.05 * len(kept)
+    weak = {pair for pair in exact if unsure[list(pair)].any()}
+    assert len(weak) > 100 and len(weak & kept) > 0.93 * len(weak)
+    zeros = np.zeros(3000, np.float32)
+    assert neighbour_recall(file, zeros, found, person, least=0.6, unsure=unsure) > 0.93
 
 
 def test_the_graph_does_not_depend_on_threads_or_on_what_is_merged_at_a_time(faces, tmp_path) -> None:
@@ -78,9 +98,7 @@ def test_the_graph_does_not_depend_on_threads_or_on_what_is_merged_at_a_time(fac
         folder = tmp_path / str(number)
         folder.mkdir()
         settings = dataclasses.replace(SETTINGS, **change)
-        found.append(
-            search_neighbours(faces[0], str(folder), k=80, least=0.6, settings=settings, exact_faces=0)
-        )
+        found.append(search_neighbours(faces[0], str(folder), k=80, least=0.6, settings=settings))
     for other in found[1:]:
         for name in ("left", "right", "similarity"):
             np.testing.assert_array_equal(getattr(found[0], name), getattr(other, name))
@@ -125,9 +143,11 @@ def test_a_library_grouped_in_files_has_the_people_that_it_has_when_grouped_in_m
 def test_the_largest_people_are_judged_by_the_group_with_most_of_their_faces() -> None:
     person = np.repeat([0, 1, 2], [10, 8, 2])
     group = np.array([0] * 9 + [5] + [1] * 4 + [2] * 3 + [0] + [-1, -2])
-    whole, clean = largest_people(person, group, count=2)
-    assert whole == pytest.approx((0.9 + 0.5) / 2)
-    assert clean == pytest.approx((0.9 + 1.0) / 2)
+    # One face of the first person is not clear, and it is the one that is elsewhere.
+    found = largest_people(person, group, clear=group != 5, count=2)
+    assert found.whole == pytest.approx((0.9 + 0.5) / 2)
+    assert found.clear_whole == pytest.approx((1.0 + 0.5) / 2)
+    assert found.clean == pytest.approx((0.9 + 1.0) / 2)
 
 
 def test_a_family_is_twenty_large_people_among_small_ones() -> None:
