@@ -282,8 +282,8 @@ class LargestPeople(NamedTuple):
 def largest_people(
     person: np.ndarray, group: np.ndarray, *, clear: np.ndarray, count: int = _FAMILY
 ) -> LargestPeople:
-    """How whole and how clean the `count` largest people of int[n] `person` are in int[n] `group`; which faces
-    are `clear` bool[n]."""
+    """How whole and how clean the `count` largest people of int[n] `person` are in int[n] `group`; `clear`
+    bool[n] says which faces are."""
     largest = np.argsort(-np.bincount(person), kind="stable")[:count]
     _, group = np.unique(group, return_inverse=True)
     sizes = np.bincount(group)
