@@ -20,6 +20,7 @@ from statistics import mean, median
 
 from PIL import Image
 
+from models.engine import AUTO
 from pipeline.contenders import ALBUMEN, CONTENDERS, REDUCED, REFERENCE, STAGES
 from pipeline.kernel_clock import ELSE, PIXELS
 from pipeline.options import UsageError
@@ -66,12 +67,13 @@ class Task:
     photos: Sequence[str]
     turns: int
     passes: int
+    engine: str
     precision: str
 
 
 def bench(
     folders: Sequence[str], *, count: int, turns: int, passes: int, precision: str, workers: int,
-    stages_only: bool = False,
+    engine: str = AUTO, stages_only: bool = False,
 ) -> tuple[list[str], dict[str, object]]:  # fmt: skip
     """Runs every set on one core and on `workers`: (lines to read, the same as data).
 
@@ -81,7 +83,7 @@ def bench(
     data: dict[str, object] = {}
     for folder in folders:
         photos, left_out = photos_of(folder, count)
-        task = Task(photos, turns, passes, precision)
+        task = Task(photos, turns, passes, engine, precision)
         widths = sorted({1, workers})
         stages: StageRounds = {cores: [] for cores in widths}
         rounds: Rounds = {} if stages_only else {cores: [] for cores in widths}
@@ -93,6 +95,7 @@ def bench(
                 if not stages_only:
                     rounds[cores].append({name: run(name, task, cores=cores) for name in CONTENDERS})
         name = Path(folder).name
+        name = folder if name in data else name  # two folders may be called alike
         lines += [_title(name, photos, left_out), *_speed_lines(rounds), *_stage_lines(stages, rounds)]
         data[name] = {"photos": len(photos), "left_out": left_out, **_facts(rounds, stages)}
     return lines, data
@@ -195,7 +198,8 @@ def _result(contender: str, process: subprocess.Popen[str]) -> dict:
 
 def _start(contender: str, task: Task, core: int) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.contenders", contender, task.precision, str(task.passes)],
+        [sys.executable, "-m", "pipeline.contenders", contender, task.engine, task.precision,
+         str(task.passes)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=_PACKAGES,
         env=dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=os.pathsep.join(filter(None, sys.path))),
     )  # fmt: skip

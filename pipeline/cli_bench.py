@@ -41,6 +41,10 @@ def bench() -> None:
     "--stages-only", is_flag=True, help="Only each of Albumen's stages by itself, without the loops."
 )
 @click.option(
+    "--engine", type=click.Choice(["auto", "openvino", "torch"]), default="auto", show_default=True,
+    help="What runs Albumen's networks on the processor.",
+)  # fmt: skip
+@click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"]),
     default="auto",

@@ -30,15 +30,15 @@ _WARM_UP = 3
 
 
 def main() -> None:
-    """``python -m pipeline.contenders NAME PRECISION PASSES``, with the photos' paths as JSON on the first
-    line."""
-    name, precision, passes = sys.argv[1:]
+    """``python -m pipeline.contenders NAME ENGINE PRECISION PASSES``, with the photos' paths as JSON on the
+    first line."""
+    name, engine, precision, passes = sys.argv[1:]
     paths = json.loads(sys.stdin.readline())
     with tempfile.TemporaryDirectory(prefix="albumen-bench-") as work:
         if name == ALBUMEN:
-            run, paths = _albumen(precision, work), several_times(paths, int(passes), work)
+            run, paths = _albumen(engine, precision, work), several_times(paths, int(passes), work)
         elif name == STAGES:
-            run, paths = _stages(precision), paths * int(passes)
+            run, paths = _stages(engine, precision), paths * int(passes)
         else:
             run = _facenet_pytorch(reduced=name == REDUCED)
         run(paths[:_WARM_UP])
@@ -112,13 +112,14 @@ def _facenet_pytorch(*, reduced: bool):
     return run
 
 
-def _stages(precision: str):
+def _stages(engine: str, precision: str):
+    from models.engine import choose_engine
     from pipeline.stages import StageClock
 
-    return StageClock(precision)
+    return StageClock(choose_engine(backend=engine, precision=precision))
 
 
-def _albumen(precision: str, work: str):
+def _albumen(engine: str, precision: str, work: str):
     from models.facenet_weights import FACENET_CASIA
     from pipeline.graph import LOCAL_RUNNER, run_graph
     from pipeline.kernel_clock import KernelClock
@@ -140,7 +141,7 @@ def _albumen(precision: str, work: str):
         library = Library.create(os.path.join(folder, "library"))
         config = IndexConfig(
             library=library.path, run="bench", root="root", location=root, guard=RootGuard.of(root),
-            embedder=FACENET_CASIA, precision=precision, decode_threads=1,
+            embedder=FACENET_CASIA, backend=engine, precision=precision, decode_threads=1,
         )  # fmt: skip
         library.use_fingerprint(config.fingerprint(), config.settings())
         writer = ManifestWriter(library.file(MANIFESTS), config.run, chunk_size=IndexOptions().chunk_size)

@@ -70,15 +70,17 @@ def search_neighbours(
     from pipeline.graph import LOCAL_RUNNER
     from transforms.large_neighbours import SearchPlan, build
 
-    size = sample_size(len(vectors), most=settings.most, probes=settings.probes)
-    rows = np.unique(np.linspace(0, len(vectors) - 1, size).astype(np.int64))
-    sample = vectors.take(rows)
     bias = np.zeros(len(vectors), np.float32) if bias is None else bias
     unsure = np.zeros(len(vectors), bool) if unsure is None else unsure
+    # Blurred faces lie close together, whoever they are: cells made of them would hold nobody's neighbours.
+    sure = np.flatnonzero(~unsure)
+    if not len(sure):
+        return _in_files(work, len(vectors))
+    size = sample_size(len(sure), most=settings.most, probes=settings.probes)
+    sample = vectors.take(sure[np.unique(np.linspace(0, len(sure) - 1, size).astype(np.int64))])
     centres = plan_cells(
-        sample, faces=len(vectors), most=settings.most, probes=settings.probes, seed=settings.seed,
-        unsure=unsure[rows],
-    )  # fmt: skip
+        sample, faces=len(sure), most=settings.most, probes=settings.probes, seed=settings.seed
+    )
     plan = SearchPlan(
         vectors=vectors, bias=_column("bias", bias, work),
         unsure=_column("unsure", unsure, work), work=work, centres=centres,

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from models.crop import UprightBoxGeometry
 from models.detector import Detections, MtcnnSettings, load_detector
 from models.embedder import load_embedder
-from models.engine import choose_engine
+from models.engine import Engine
 from models.facenet_weights import FACENET_CASIA
 from models.mtcnn import Mtcnn
 from pipeline.kernel_clock import DECODE, EMBED, NETWORKS, time_networks, timed
@@ -57,9 +57,8 @@ class Stages:
 class StageClock:
     """Runs stage after stage over groups of photos, as indexing does, in one thread, each with a clock."""
 
-    def __init__(self, precision: str) -> None:
+    def __init__(self, engine: Engine) -> None:
         prepare_pillow()
-        engine = choose_engine(precision=precision)
         detector = load_detector(MtcnnSettings(), engine=engine)
         assert isinstance(detector, Mtcnn)
         self._detector, self._in_networks = detector, dict[str, float]()

@@ -15,9 +15,9 @@ import numpy as np
 _FILL = 0.8
 _SAMPLE_PER_CELL = 48
 # A cell whose centre is farther than the nearest by more than this share, in 1 - cosine, is too far.
-_FARTHER = 0.3
+_FARTHER = 0.2
 # Faces of which their likeness says little lie in so many cells however far these are.
-_UNSURE = 4
+_UNSURE = 2
 _NOWHERE = -1
 _BLOCK = 8192
 
@@ -31,12 +31,10 @@ def _cells(faces: int, *, most: int, probes: int) -> int:
     return max(1, round(faces * probes / (most * _FILL)))
 
 
-def plan_cells(
-    sample: np.ndarray, *, faces: int, most: int, probes: int, seed: int, unsure: np.ndarray | None = None
-) -> np.ndarray:
+def plan_cells(sample: np.ndarray, *, faces: int, most: int, probes: int, seed: int) -> np.ndarray:
     """float32[c, d]: the centres of cells for `faces` faces, each in at most `probes` of them.
 
-    `sample` float32[m, d] unit vectors taken evenly from all faces, `unsure` bool[m] as in `near_cells`.
+    `sample` float32[m, d] unit vectors taken evenly from all faces.
     Spherical k-means of half of them; then a cell whose share of the other half stands for more than
     `most` faces is split again, and again.
     """
@@ -44,11 +42,10 @@ def plan_cells(
     # Centres lie nearer to what they were made of than to other faces.
     second = slice(1, None, 2) if len(sample) > 1 else slice(None)
     learnt, judged = sample[::2], sample[second]
-    unsure = None if unsure is None else unsure[second]
     cells = min(_cells(faces, most=most, probes=probes), len(learnt))
     centres = _k_means(learnt, cells, seed)
     for _ in range(8):
-        found = near_cells(judged, centres, probes, unsure=unsure)
+        found = near_cells(judged, centres, probes)
         share = np.bincount(found[found != _NOWHERE], minlength=len(centres)) * (faces / len(judged))
         crowded = np.flatnonzero(share > most)
         if not len(crowded):
@@ -88,8 +85,8 @@ def near_cells(
 ) -> np.ndarray:
     """int32[n, min(probes, c)]: as `nearest_cells`, but -1 for those that are too far.
 
-    Of `unsure` bool[n] faces four are never too far: blurred faces lie close together, whoever they are, and
-    have to meet clear ones.
+    Of `unsure` bool[n] faces two are never too far: blurred faces are about as far from one cell as from
+    the next, and have to meet clear ones.
     """
     found, similarity = _nearest(vectors, centres, probes)
     distance = 1 - similarity

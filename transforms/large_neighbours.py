@@ -42,7 +42,7 @@ _OVERFULL = 1.5
 class SearchPlan:
     """What every step needs to know. `bias` holds one number a face, `unsure` 1 for those that lie in
     more cells (`cells.near_cells`) and are nobody's neighbours, else 0; `centres` float32[c, d]; each face
-    lies in `probes` cells at most, each cell has some `most` faces at most; `band` faces are merged at a
+    lies in `probes` cells at most, each cell has some `most` sure faces at most; `band` faces are merged at a
     time; `compact` where the search works on compact vectors."""
 
     vectors: VectorFile

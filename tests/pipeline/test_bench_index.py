@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,20 +59,24 @@ def test_the_loops_are_measured_on_the_same_photos(tmp_path: Path, monkeypatch: 
 
 def test_stages_can_be_measured_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stages(task: Task, *, cores: int) -> Stages:
-        assert len(task.photos) == 3 and cores == 1
+        assert len(task.photos) == 3 and cores == 1 and task.engine == "torch"
         return Stages({"list": 0.5, "decode": 1.0, "networks of detect": 2.0, "embed": 3.0})
 
     monkeypatch.setattr("pipeline.bench_index.measure_stages", stages)
     monkeypatch.setattr("pipeline.bench_index.run", None)
     folder = write_archive(tmp_path / "photos", portraits_each=2)
+    shutil.copytree(folder, tmp_path / "more" / "photos")
+    folders = [str(folder), str(tmp_path / "more" / "photos")]
     lines, data = bench(
-        [str(folder)], count=3, turns=1, passes=1, precision="float32", workers=1, stages_only=True
+        folders, count=3, turns=1, passes=1, engine="torch", precision="float32", workers=1, stages_only=True
     )
+    # Folders that are called alike are told apart.
+    assert list(data) == ["photos", folders[1]]
     measured = data["photos"]
     assert isinstance(measured, dict)
     assert measured["turns"] == {} and "scaling" not in measured
     assert measured["floor_ms_per_photo"] == {"1": 6.0}
-    assert len(lines) == 3 and "stages by themselves, ms a photo, 1 at a time: list 0.50" in lines[1]
+    assert len(lines) == 6 and "stages by themselves, ms a photo, 1 at a time: list 0.50" in lines[1]
 
 
 def test_photos_are_spread_over_the_folder(tmp_path: Path) -> None:
@@ -132,7 +137,7 @@ def test_a_loop_that_does_not_come_to_its_end_says_why(
         "pipeline.bench_index.subprocess.Popen",
         lambda command, **how: popen([sys.executable, "-c", program], **how),
     )
-    task = Task([f"{n}-{'long' * 30}.jpg" for n in range(2000)], 1, 1, "float32")
+    task = Task([f"{n}-{'long' * 30}.jpg" for n in range(2000)], 1, 1, "auto", "float32")
     with pytest.raises(RunFailed, match=said):
         run(REFERENCE, task, cores=1)
 

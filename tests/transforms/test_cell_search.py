@@ -79,10 +79,10 @@ def test_a_face_lies_in_its_nearest_cell_and_in_those_that_are_hardly_farther() 
     np.testing.assert_array_equal(near[kept], nearest[kept])
     farther = distance / distance[:, :1]
     assert farther[kept].max() <= farther[~kept].min()
-    # A blurred face is no one's neighbour for sure: four cells, however far.
+    # A blurred face may be anyone's: two cells, however far.
     unsure = np.arange(len(vectors)) % 2 == 0
     wide = near_cells(vectors, centres, 5, unsure=unsure)
-    np.testing.assert_array_equal(wide[unsure, :4], nearest[unsure, :4])
+    np.testing.assert_array_equal(wide[unsure, :2], nearest[unsure, :2])
     np.testing.assert_array_equal(wide[~unsure], near[~unsure])
 
 
