@@ -345,7 +345,8 @@ def _record(row: dict, out: str) -> None:
         parts = search.get("seconds", {})
         recall = "exact" if r["neighbour_recall"] is None else f"{r['neighbour_recall']:.4f}"
         count, family, compact = _kind(r)
-        faces = f"{count:,}" + ", a family" * family + ", compact" * compact
+        seed = search.get("seed", 0)
+        faces = f"{count:,}" + ", a family" * family + ", compact" * compact + f", seed {seed}" * bool(seed)
         bcubed = f"{r['bcubed_f']:.4f} ({r['bcubed_precision']:.4f})"
         whole = f"{r['largest_whole']:.4f}" if "largest_whole" in r else ""
         whole += f" ({r['largest_clear_whole']:.4f})" if "largest_clear_whole" in r else ""

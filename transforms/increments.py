@@ -36,8 +36,8 @@ from transforms.people import (
 
 RENEWAL = 1.25
 
-# The neighbours of the faces int64[m] among all faces, or int64[b] of them.
-Neighbours = Callable[[np.ndarray, np.ndarray | None], NeighbourGraph]
+# The neighbours of the faces int64[m] among all faces.
+Neighbours = Callable[[np.ndarray], NeighbourGraph]
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ def increment(
     photo = freed_photos(faces.photo, constraints) if how.rules.same_photo else np.arange(len(faces.photo))
     faces = replace(faces, photo=photo)
     start, free = _opened(kept, constraints, changed)
-    edges = joined(fresh, near(np.flatnonzero(free & kept.known), None))
+    edges = joined(fresh, near(np.flatnonzero(free & kept.known)))
     touched = _touched_loose(start, free, edges.filter(edges.similarity >= how.threshold))
-    edges = joined(edges, near(np.flatnonzero(touched), None))
+    edges = joined(edges, near(np.flatnonzero(touched)))
     edges = edges.filter(~np.isin(edges.left, constraints.absent) & ~np.isin(edges.right, constraints.absent))
     free |= touched
     core = start >= 0

@@ -121,11 +121,11 @@ def regroup(
         grows = little and changed is not None and method == DEFAULT and rules.merge
         if grows or (known is not None and (little or frozen.least <= least)):
             least = frozen.least
-            near = partial(search.among, faces, least)
+            among = partial(search.among, faces, least)
+            near = partial(_near_all, among, clear)
             # A weak face has no place in the graph, but may attach to someone.
-            fresh = near(
-                np.flatnonzero(~kept.known & (clear | grows)), None if grows else np.flatnonzero(clear)
-            )
+            new = np.flatnonzero(~kept.known & (clear | grows))
+            fresh = near(new) if grows else among(new, np.flatnonzero(clear))
             graph = _grown(known, fresh, clear) if known is not None else None
             if grows:
                 assert changed is not None
@@ -147,6 +147,16 @@ def regroup(
     return Regrouped(
         found, None if search.along else edges, Frozen(threshold, count, least), kind, len(clear)
     )
+
+
+def _near_all(
+    among: Callable[[np.ndarray, np.ndarray | None], NeighbourGraph], clear: np.ndarray, rows: np.ndarray
+) -> NeighbourGraph:
+    """The neighbours of int64[m] `rows`, who are new or stand alone, among all faces: of each the clear ones,
+    and of those that are `clear` bool[n] the weak ones who may attach to them. In one list blurred faces,
+    which lie close together, would keep each other from finding clear ones."""
+    found = among(rows, np.flatnonzero(clear))
+    return joined(found, among(rows[clear[rows]], np.flatnonzero(~clear)))
 
 
 def _grown(graph: NeighbourGraph, fresh: NeighbourGraph, clear: np.ndarray) -> NeighbourGraph:

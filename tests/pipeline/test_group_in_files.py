@@ -92,6 +92,13 @@ def test_weak_faces_find_clear_ones_and_are_nobodys_neighbours(faces, tmp_path, 
     assert neighbour_recall(file, zeros, found, person, least=0.6, unsure=unsure) > 0.93
 
 
+def test_a_library_of_weak_faces_alone_has_no_neighbours(faces, tmp_path) -> None:
+    found = search_neighbours(
+        faces[0], str(tmp_path), k=80, least=0.6, unsure=np.ones(3000, bool), settings=SETTINGS
+    )
+    assert found.faces == 3000 and not len(found.left)
+
+
 def test_the_graph_does_not_depend_on_threads_or_on_what_is_merged_at_a_time(faces, tmp_path) -> None:
     found = []
     for number, change in enumerate(({}, {"threads": 2}, {"threads": 3, "memory": 10_000_000})):

@@ -50,6 +50,20 @@ def test_a_cell_too_full_of_bursts_keeps_nearly_every_face_joined_to_its_person(
     assert len(has[0]) >= 0.99 * len(has[1])
 
 
+@pytest.mark.parametrize("most", [30, 1000])
+def test_weak_faces_of_a_cell_find_clear_ones_alone(most: int) -> None:
+    vectors = people_vectors(5, 20)
+    unsure = np.arange(100) % 3 == 0
+    found = search_cell(vectors, 10, least=0.2, most=most, unsure=unsure)
+    assert not unsure[found.other].any() and unsure[found.face].any() and (np.diff(found.face) >= 0).all()
+    among_all = search(vectors, 100, least=0.2)
+    for face in np.flatnonzero(unsure):
+        mine = among_all.other[among_all.face == face]
+        np.testing.assert_array_equal(found.other[found.face == face], mine[~unsure[mine]][:10])
+    nobody = search_cell(vectors, 10, least=0.2, most=most, unsure=np.ones(100, bool))
+    assert not len(nobody.face)
+
+
 def test_copies_of_one_face_are_no_endless_work() -> None:
     vectors = np.repeat(people_vectors(1, 1), 300, axis=0)
     found = search_cell(vectors, 5, least=0.9, most=50)

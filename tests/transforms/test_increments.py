@@ -15,7 +15,7 @@ from transforms.enforcement import violations
 from transforms.grouping import REACH, renumbered
 from transforms.increments import part_of
 from transforms.neighbours import neighbour_graph
-from transforms.people import FaceSet
+from transforms.people import NEIGHBOURS, FaceSet
 from transforms.regrouping import FULL, INCREMENT, RENEWED, Regrouped, regroup
 
 NOTHING = np.zeros(0, np.int64)
@@ -156,6 +156,26 @@ def test_a_weak_face_joins_someone_who_has_grown() -> None:
     )  # fmt: skip
     assert after.kind == INCREMENT and after.found.group.tolist() == [0] * 6
     assert after.found.role.tolist() == ["attached", *["core"] * 5]
+
+
+def test_a_blurred_face_finds_its_person_among_ever_so_many_blurred_ones() -> None:
+    random = np.random.default_rng(4)
+    directions = np.linalg.qr(random.normal(size=(64, 64)))[0][:2]
+    noise = 0.01 * random.normal(size=(4 + 2 * NEIGHBOURS, 64))
+    # Four faces of one person, and a crowd of blurred ones that are more alike than that, the last of them
+    # half like the person.
+    person_, crowd = np.repeat(directions[:1], 4, axis=0), np.repeat(directions[1:], 2 * NEIGHBOURS, axis=0)
+    vectors = np.concatenate([person_, crowd]) + noise
+    vectors[-1] = 0.8 * directions[0] + directions[1]
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    count = len(vectors)
+    faces = face_set(vectors, np.arange(count), np.arange(count) >= 4)
+    old = np.arange(count - 1)
+    before = grouped(part_of(faces, old), Constraints())
+    after = grow(faces, before, old, np.arange(count))
+    assert after.kind == INCREMENT and before.found.group.tolist() == [0] * 4 + [-1] * (count - 5)
+    at_once = grouped(faces, Constraints())
+    assert at_once.found.group[-1] == after.found.group[-1] == 0
 
 
 @settings(max_examples=25, deadline=None)

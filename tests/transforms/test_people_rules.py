@@ -105,12 +105,12 @@ def test_new_faces_keep_to_the_rule_as_well(same_photo: bool, expected: list[int
     role = np.where(known, "core", "ungrouped").astype(object)
     kept = Kept(known, np.array([0, 0, 0, -1]), role, np.where(known, 0.9, 0).astype(np.float32))
 
-    def near(rows: np.ndarray, base: np.ndarray | None) -> NeighbourGraph:
-        return neighbours_of(faces, THRESHOLD - REACH, rows, base)
+    def near(rows: np.ndarray) -> NeighbourGraph:
+        return neighbours_of(faces, THRESHOLD - REACH, rows)
 
     how = Growth(THRESHOLD, 0, Rules(same_photo=same_photo), people.USUAL_CONFIDENCE)
     nothing = np.zeros(0, np.int64)
-    fresh = near(np.array([3]), None)
+    fresh = near(np.array([3]))
     found, _ = increment(faces, kept, fresh, people.Constraints(), nothing, near=near, how=how)
     assert found.group.tolist() == expected
 
