@@ -33,9 +33,10 @@ def parameters(method: str, rules: Rules, number: int | None = None) -> dict[str
 
 def _of_method(method: str, rules: Rules, number: int | None) -> dict[str, object]:
     if method == DEFAULT:
-        levels = {"finer": grouping.FINER, "coarser": grouping.COARSER, "rounds": grouping.ROUNDS}
+        levels = {"finer": grouping.FINER, "coarser": grouping.COARSER}
+        times = {"passes": grouping.PASSES, "rounds": grouping.ROUNDS}
         means = {"sharpening": SHARPENING, "seen_together": SEEN_TOGETHER}
-        return {"merge": rules.merge, **levels, **means, "least_weight": grouping.LEAST_WEIGHT}
+        return {"merge": rules.merge, **levels, **times, **means, "least_weight": grouping.LEAST_WEIGHT}
     if method == HDBSCAN:
         return {**SMALLEST, "too_near": TOO_NEAR, "all_distances_up_to": grouping.EXACT_LIMIT}
     if method == AGGLOMERATIVE:

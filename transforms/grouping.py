@@ -47,7 +47,7 @@ EXACT_LIMIT = 5_000
 KMEANS_LIMIT = 20_000
 # Faces change between communities in so many passes at most. Later ones move few and take as long: with 32
 # LFW has the same people.
-_PASSES = 8
+PASSES = 8
 # Edges at the threshold keep a little weight, so that a face with one of them still belongs.
 LEAST_WEIGHT = 0.02
 
@@ -165,7 +165,7 @@ def map_equation_groups(graph: NeighbourGraph, *, threshold: float, seed: int) -
     import networkit
 
     built = _networkit_graph(graph, threshold, seed)
-    algorithm = networkit.community.LouvainMapEquation(built, True, _PASSES, "none")
+    algorithm = networkit.community.LouvainMapEquation(built, True, PASSES, "none")
     algorithm.run()
     return np.array(algorithm.getPartition().getVector(), np.int64)
 

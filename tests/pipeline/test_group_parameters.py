@@ -24,7 +24,13 @@ def test_a_revision_says_all_parameters_of_its_method(tmp_path: Path, method: st
     assert said["neighbours"] == NEIGHBOURS == 48
     assert set(METHODS) & set(said) == {method}
     wanted = {
-        "default": {"finer": 0.03, "coarser": -0.03, "rounds": 2, "sharpening": merging.SHARPENING},
+        "default": {
+            "finer": 0.03,
+            "coarser": -0.03,
+            "passes": 8,
+            "rounds": 2,
+            "sharpening": merging.SHARPENING,
+        },
         "hdbscan": {"min_cluster_size": 2, "min_samples": 1, "too_near": density.TOO_NEAR},
         "kmeans": {"people": PEOPLE},
     }.get(method, {})
