@@ -198,9 +198,9 @@ def neighbour_recall(
     vectors: VectorFile, bias: np.ndarray, graph: NeighbourGraph, person: np.ndarray, *, least: float,
     unsure: np.ndarray, seed: int = 0,
 ) -> float:  # fmt: skip
-    """Of the nearest 48 others at or above `least` that show the same person, the share that the graph
-    joins to the face, over a sample of faces; found anew by comparing the sample with all faces but those
-    that are `unsure` bool[n], whom the search makes nobody's neighbours."""
+    """Of the nearest `NEIGHBOURS` others at or above `least` that show the same person, the share that
+    the graph joins to the face, over a sample of faces; found anew by comparing the sample with all faces but
+    those that are `unsure` bool[n], whom the search makes nobody's neighbours."""
     from transforms.blocked_search import strongest
 
     generator = np.random.default_rng(seed)

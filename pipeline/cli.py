@@ -6,6 +6,7 @@ from datetime import datetime
 
 import click
 
+from models.engine import BACKENDS, PRECISIONS
 from pipeline import cli_export, cli_library, commands
 from pipeline.cli_base import FOLDER, library_argument, name_values, search_options, search_settings
 from pipeline.cli_base import OrderedGroup as _Group
@@ -80,14 +81,14 @@ _index_options = _options(
     ),
     click.option(
         "--engine",
-        type=click.Choice(["auto", "openvino", "torch"]),
+        type=click.Choice(BACKENDS),
         default="auto",
         show_default=True,
         help="What runs the networks. auto: torch on a GPU, OpenVINO on processors.",
     ),
     click.option(
         "--precision",
-        type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+        type=click.Choice(PRECISIONS),
         default="auto",
         show_default=True,
         help="Number format of convolutions. auto: bfloat16 where the processor has it.",

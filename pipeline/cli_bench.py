@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from models.engine import BACKENDS
 from pipeline import commands
 from pipeline.cli_base import (
     FOLDER,
@@ -41,7 +42,7 @@ def bench() -> None:
     "--stages-only", is_flag=True, help="Only each of Albumen's stages by itself, without the loops."
 )
 @click.option(
-    "--engine", type=click.Choice(["auto", "openvino", "torch"]), default="auto", show_default=True,
+    "--engine", type=click.Choice(BACKENDS), default="auto", show_default=True,
     help="What runs Albumen's networks on the processor.",
 )  # fmt: skip
 @click.option(

@@ -83,7 +83,7 @@ def faces_in_files(
                 observe(vectors, these.biases(), these.weak(limits), graph)
             return graph
 
-        def among(these: FaceSet, least: float, rows: np.ndarray, base: np.ndarray | None) -> NeighbourGraph:
+        def among(these: FaceSet, least: float, rows: np.ndarray, base: np.ndarray) -> NeighbourGraph:
             started = time.monotonic()
             graph = neighbours_of(these, least, rows, base, cells=cells(), threads=settings.running_threads())
             seconds["neighbours"] += round(time.monotonic() - started, 1)

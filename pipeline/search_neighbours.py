@@ -1,4 +1,4 @@
-"""The neighbour graph of a library of any size: all pairs where that is quick, else cells on Beam."""
+"""The neighbour graph of a library in which all pairs are too many to compare: cells, on Beam."""
 
 from __future__ import annotations
 

@@ -56,13 +56,13 @@ class Regrouped:
 @dataclass(frozen=True)
 class Search:
     """How neighbours are found, each edge once: `whole` (faces, least, limits) → those of all clear faces at
-    least; `among` (faces, least, rows, base) → those of int64[m] rows among int64[b] base, or all faces.
+    least; `among` (faces, least, rows, base) → those of int64[m] rows among int64[b] base.
 
     With `along` the whole graph has weak faces in it too, who then attach along it; it is not kept.
     """
 
     whole: Callable[[FaceSet, float, WeakLimits], NeighbourGraph]
-    among: Callable[[FaceSet, float, np.ndarray, np.ndarray | None], NeighbourGraph]
+    among: Callable[[FaceSet, float, np.ndarray, np.ndarray], NeighbourGraph]
     along: bool = False
 
 
@@ -150,7 +150,7 @@ def regroup(
 
 
 def _near_all(
-    among: Callable[[np.ndarray, np.ndarray | None], NeighbourGraph], clear: np.ndarray, rows: np.ndarray
+    among: Callable[[np.ndarray, np.ndarray], NeighbourGraph], clear: np.ndarray, rows: np.ndarray
 ) -> NeighbourGraph:
     """The neighbours of int64[m] `rows`, who are new or stand alone, among all faces: of each the clear ones,
     and of those that are `clear` bool[n] the weak ones who may attach to them. In one list blurred faces,
