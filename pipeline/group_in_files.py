@@ -15,6 +15,7 @@ from models.calibration import Calibration
 from pipeline.faces_to_group import ReadyFaces
 from pipeline.search_neighbours import SearchSettings, cells_to_probe, search_neighbours
 from transforms import storage
+from transforms.cells import FARTHER, NEAR, UNSURE
 from transforms.library import Library, LibraryError
 from transforms.neighbours import NeighbourGraph
 from transforms.people import NEIGHBOURS, FaceSet, WeakLimits
@@ -90,8 +91,9 @@ def faces_in_files(
             facts.update(edges=int(str(facts.get("edges", 0))) + len(graph.left), least=least)
             return graph
 
-        search = Search(whole, among, along=True)
-        facts.update({**asdict(settings), "seconds": seconds})
+        search = Search(whole, among, along=True, threads=settings.running_threads())
+        visits = {"farther": FARTHER, "near": NEAR, "unsure_probes": UNSURE}
+        facts.update({**asdict(settings), **visits, "seconds": seconds})
         yield ReadyFaces(replace(faces, vectors=vectors.mapped(), bias=bias), search, facts)
 
 

@@ -21,19 +21,21 @@ if TYPE_CHECKING:
 # All pairs of this many faces take some minutes; cells lose a few neighbours in a hundred.
 EXACT_FACES = 200_000
 _BYTES_A_THREAD = 400_000_000
-# Faces that are new look for their neighbours in this many cells, each of at most so many faces.
-_PROBES, _PROBED = 24, 5_000
+# Faces that are new look for their neighbours in this many cells, of so many faces mostly and at most.
+_PROBES, _PROBED_USUAL, _PROBED = 24, 4_000, 5_000
 
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How to search: `memory` bytes and `threads` to use, some `most` faces a cell, each face in
-    `probes` cells at most; `compact` searches on 128 bytes a face; `beam_options` name another engine."""
+    """How to search: `memory` bytes and `threads` to use; some `usual` faces are at home in a cell, and
+    `most` where more are alike; each face looks in `probes` cells at most; `compact` searches on 128 bytes
+    a face; `beam_options` name another engine."""
 
     memory: int = 4_000_000_000
     threads: int = 1
-    most: int = 20_000
-    probes: int = 6
+    usual: int = 3_000
+    most: int = 12_000
+    probes: int = 8
     compact: bool = False
     seed: int = 0
     beam_options: tuple[str, ...] = ()
@@ -76,10 +78,10 @@ def search_neighbours(
     sure = np.flatnonzero(~unsure)
     if not len(sure):
         return _in_files(work, len(vectors))
-    size = sample_size(len(sure), most=settings.most, probes=settings.probes)
+    size = sample_size(len(sure), usual=settings.usual)
     sample = vectors.take(sure[np.unique(np.linspace(0, len(sure) - 1, size).astype(np.int64))])
     centres = plan_cells(
-        sample, faces=len(sure), most=settings.most, probes=settings.probes, seed=settings.seed
+        sample, faces=len(sure), usual=settings.usual, most=settings.most, seed=settings.seed
     )
     plan = SearchPlan(
         vectors=vectors, bias=_column("bias", bias, work),
@@ -105,9 +107,9 @@ def cells_to_probe(vectors: VectorFile, *, seed: int, threads: int = 1) -> Cells
     """Cells in which a few faces look for their neighbours among all."""
     from transforms.probe_search import Cells  # torch, numba: not where nothing is to be done
 
-    size = sample_size(len(vectors), most=_PROBED, probes=1)
+    size = sample_size(len(vectors), usual=_PROBED_USUAL)
     rows = np.unique(np.linspace(0, len(vectors) - 1, size).astype(np.int64))
-    centres = plan_cells(vectors.take(rows), faces=len(vectors), most=_PROBED, probes=1, seed=seed)
+    centres = plan_cells(vectors.take(rows), faces=len(vectors), usual=_PROBED_USUAL, most=_PROBED, seed=seed)
     return Cells.of(vectors.mapped(), centres, _PROBES, threads=threads)
 
 

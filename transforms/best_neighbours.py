@@ -31,7 +31,7 @@ class Format:
 
 
 # A bfloat16 below one is off by up to 2^-9.
-BFLOAT16 = Format(torch.bfloat16, torch.int16, np.int16, 16, 0.006)
+BFLOAT16 = Format(torch.bfloat16, torch.int16, np.int16, 8, 0.006)
 FLOAT32 = Format(torch.float32, torch.int32, np.int32, 0, 1e-5)
 
 

@@ -94,7 +94,7 @@ def search(
     cosines, or with `bias` float32[n] minus half of both biases.
 
     `bfloat16` says how candidates are found; by default as the processor does it best. Exact in
-    float32; in bfloat16 a neighbour may be missed whose rank is beyond k - 16 and whose similarity is
+    float32; in bfloat16 a neighbour may be missed whose rank is beyond k - 8 and whose similarity is
     within 0.006 of another's. Memory: 1.5 times the vectors, 12 bytes for each of n·k neighbours at
     most, and 50 MB a thread.
     """

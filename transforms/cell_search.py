@@ -21,15 +21,15 @@ _ROUNDS = 4
 
 def search_cell(
     vectors: np.ndarray, k: int, *, least: float, most: int, bias: np.ndarray | None = None,
-    unsure: np.ndarray | None = None,
+    asking: np.ndarray | None = None,
 ) -> Directed:  # fmt: skip
     """For each of float32[n, d] unit `vectors` the up to `k` others with most similarity ≥ `least`, with
-    `bias` float32[n] as in `blocked_search`; faces that are `unsure` bool[n] are nobody's neighbours.
+    `bias` float32[n] as in `blocked_search`; those that are only `asking` bool[n] are nobody's neighbours.
 
-    Complete up to `most` faces; beyond that near-identical faces stand for each other.
+    Complete up to `most` faces that are at home; beyond that near-identical ones stand for each other.
     """
-    if unsure is not None and unsure.any():
-        return _with_unsure(vectors, k, unsure, least=least, most=most, bias=bias)
+    if asking is not None and asking.any():
+        return _with_visitors(vectors, k, asking, least=least, most=most, bias=bias)
     if len(vectors) <= most:
         return search_past_bursts(vectors, k, least=least, bias=bias)
     leader = collapse_bursts(vectors, most=most)
@@ -47,14 +47,14 @@ def search_cell(
     )
 
 
-def _with_unsure(
-    vectors: np.ndarray, k: int, unsure: np.ndarray, *, least: float, most: int, bias: np.ndarray | None
+def _with_visitors(
+    vectors: np.ndarray, k: int, asking: np.ndarray, *, least: float, most: int, bias: np.ndarray | None
 ) -> Directed:
-    sure, asking = np.flatnonzero(~unsure), np.flatnonzero(unsure)
-    found = search_cell(vectors[sure], k, least=least, most=most, bias=_of(bias, sure))
-    asked = neighbours_among(vectors, asking, k, least=least, bias=bias, base=sure)
-    face = np.concatenate([sure[found.face].astype(np.int32), asked.face])
-    other = np.concatenate([sure[found.other].astype(np.int32), asked.other])
+    home, visitors = np.flatnonzero(~asking), np.flatnonzero(asking)
+    found = search_cell(vectors[home], k, least=least, most=most, bias=_of(bias, home))
+    asked = neighbours_among(vectors, visitors, k, least=least, bias=bias, base=home)
+    face = np.concatenate([home[found.face].astype(np.int32), asked.face])
+    other = np.concatenate([home[found.other].astype(np.int32), asked.other])
     order = np.argsort(face, kind="stable")
     return Directed(face[order], other[order], np.concatenate([found.similarity, asked.similarity])[order])
 

@@ -1,8 +1,9 @@
-"""Coarse cells: regions of the sphere so chosen that faces alike share one, and none holds too many.
+"""Coarse cells: regions of the sphere so chosen that faces alike are near one, and none holds too many.
 
-A face lies in its nearest cells, but for those that are much farther than the nearest: most faces of
-someone who is photographed much have cells of their own, and are surely in one of these, while a stranger
-has as many places to meet who is like them as may be (as SPANN has it, Chen et al. 2021, section 3.2.2).
+A face is at home in its nearest cell, and visits its next ones, but for those that are much farther than
+the nearest (SPANN, Chen et al. 2021, section 3.2.2): most faces of someone who is photographed much have
+cells of their own and visit few others, while a stranger visits as many places where someone like them may
+be as there can be.
 """
 
 from __future__ import annotations
@@ -11,50 +12,50 @@ import warnings
 
 import numpy as np
 
-# A cell is meant to be filled to this share of what it may hold: samples err, and density varies.
-_FILL = 0.8
 _SAMPLE_PER_CELL = 48
-# A cell whose centre is farther than the nearest by more than this share, in 1 - cosine, is too far.
-_FARTHER = 0.2
-# Faces of which their likeness says little lie in so many cells however far these are.
-_UNSURE = 2
+# The parts of a cell that is split hold some such share of what it may hold.
+_SPLIT = 0.6
+# A cell whose centre is farther than the nearest by more than this share, in 1 - cosine, is too far; by less
+# where the nearest is nearer than `NEAR`: more faces of someone lie there than a list of neighbours holds.
+FARTHER, NEAR = 0.25, 0.3
+# Faces of which their likeness says little look in so many cells however far these are.
+UNSURE = 2
 _NOWHERE = -1
 _BLOCK = 8192
 
 
-def sample_size(faces: int, *, most: int, probes: int) -> int:
+def sample_size(faces: int, *, usual: int) -> int:
     """How many faces `plan_cells` wants to see to plan cells for `faces`."""
-    return min(faces, 2 * _cells(faces, most=most, probes=probes) * _SAMPLE_PER_CELL)
+    return min(faces, 2 * _cells(faces, usual) * _SAMPLE_PER_CELL)
 
 
-def _cells(faces: int, *, most: int, probes: int) -> int:
-    return max(1, round(faces * probes / (most * _FILL)))
+def _cells(faces: int, usual: int) -> int:
+    return max(1, round(faces / usual))
 
 
-def plan_cells(sample: np.ndarray, *, faces: int, most: int, probes: int, seed: int) -> np.ndarray:
-    """float32[c, d]: the centres of cells for `faces` faces, each in at most `probes` of them.
+def plan_cells(sample: np.ndarray, *, faces: int, usual: int, most: int, seed: int) -> np.ndarray:
+    """float32[c, d]: the centres of cells for `faces` faces, some `usual` at home in each, and `most` where
+    more are alike.
 
     `sample` float32[m, d] unit vectors taken evenly from all faces.
     Spherical k-means of half of them; then a cell whose share of the other half stands for more than
-    `most` faces is split again, and again.
+    `most` faces is split, and split again.
     """
-    probes = max(1, probes)
     # Centres lie nearer to what they were made of than to other faces.
     second = slice(1, None, 2) if len(sample) > 1 else slice(None)
     learnt, judged = sample[::2], sample[second]
-    cells = min(_cells(faces, most=most, probes=probes), len(learnt))
-    centres = _k_means(learnt, cells, seed)
+    centres = _k_means(learnt, min(_cells(faces, usual), len(learnt)), seed)
     for _ in range(8):
-        found = near_cells(judged, centres, probes)
-        share = np.bincount(found[found != _NOWHERE], minlength=len(centres)) * (faces / len(judged))
+        home = nearest_cells(judged, centres, 1)[:, 0]
+        share = np.bincount(home, minlength=len(centres)) * (faces / len(judged))
         crowded = np.flatnonzero(share > most)
         if not len(crowded):
             break
-        primary = nearest_cells(learnt, centres, 1)[:, 0]
+        home = nearest_cells(learnt, centres, 1)[:, 0]
         grown = [np.delete(centres, crowded, axis=0)]
         for cell in crowded.tolist():
-            mine = learnt[primary == cell]
-            parts = min(int(np.ceil(share[cell] / (most * _FILL))), len(mine))
+            mine = learnt[home == cell]
+            parts = min(int(np.ceil(share[cell] / (most * _SPLIT))), len(mine))
             grown.append(_k_means(mine, parts, seed) if parts > 1 else centres[cell : cell + 1])
         split = np.concatenate(grown)
         if len(split) == len(centres):
@@ -83,16 +84,19 @@ def nearest_cells(vectors: np.ndarray, centres: np.ndarray, probes: int) -> np.n
 def near_cells(
     vectors: np.ndarray, centres: np.ndarray, probes: int, *, unsure: np.ndarray | None = None
 ) -> np.ndarray:
-    """int32[n, min(probes, c)]: as `nearest_cells`, but -1 for those that are too far.
+    """int32[n, min(probes, c)]: as `nearest_cells`, but -1 for those that are too far; never the nearest.
 
     Of `unsure` bool[n] faces two are never too far: blurred faces are about as far from one cell as from
     the next, and have to meet clear ones.
     """
     found, similarity = _nearest(vectors, centres, probes)
     distance = 1 - similarity
-    near = distance <= distance[:, :1] * (1 + _FARTHER)
+    nearest = distance[:, :1]
+    near = distance <= nearest * (1 + FARTHER * np.minimum(nearest / NEAR, 1))
+    # Of a face that lies on its centre the distance may come out below 0.
+    near[:, :1] = True
     if unsure is not None:
-        near[:, :_UNSURE] |= unsure[:, None]
+        near[:, :UNSURE] |= unsure[:, None]
     return np.where(near, found, _NOWHERE)
 
 

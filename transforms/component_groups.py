@@ -12,33 +12,36 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
+from transforms.fresh_threads import in_fresh_threads
 from transforms.neighbours import NeighbourGraph
 
-_BATCH_EDGES = 4_000_000
+_BATCH_EDGES = 1_000_000
 _SLICE = 8_000_000
 
 
 def group_by_component(
-    graph: NeighbourGraph, cluster: Callable[[NeighbourGraph], np.ndarray], *, batch_edges: int = _BATCH_EDGES
-) -> np.ndarray:
-    """int64[n]: a group for every face, as `cluster` finds them in a graph of at most `batch_edges` edges.
+    graph: NeighbourGraph, cluster: Callable[[NeighbourGraph], np.ndarray], *,
+    batch_edges: int | None = None, threads: int = 1,
+) -> np.ndarray:  # fmt: skip
+    """int64[n]: a group for every face, as `cluster` finds them in graphs of at most `batch_edges` edges, a
+    million by default; `threads` graphs at a time, each in a fresh thread.
 
     A larger graph goes batch by batch, a batch being whole components and, but for a component that is
     larger, at most `batch_edges` edges. The arrays of `graph` may lie in files.
     """
+    batch_edges = batch_edges or _BATCH_EDGES
     if len(graph.left) <= batch_edges:
-        return cluster(graph)
-    component = connected_components(graph)
+        return next(in_fresh_threads(cluster, [graph]))
     labels = np.arange(graph.faces, dtype=np.int64)
     next_label = graph.faces
-    place = np.empty(graph.faces, np.int32)
-    for batch in _batches(graph, component, batch_edges):
-        joined = np.zeros(graph.faces, bool)
-        joined[batch.left] = joined[batch.right] = True
-        members = np.flatnonzero(joined)
-        place[members] = np.arange(len(members), dtype=np.int32)
-        part = NeighbourGraph(len(members), place[batch.left], place[batch.right], batch.similarity)
-        found = cluster(part)
+
+    def grouped(batch: _Edges) -> tuple[np.ndarray, np.ndarray]:
+        members, place = np.unique(np.concatenate([batch.left, batch.right]), return_inverse=True)
+        left, right = np.split(place.astype(np.int32), 2)
+        return members, cluster(NeighbourGraph(len(members), left, right, batch.similarity))
+
+    batches = _batches(graph, connected_components(graph), batch_edges)
+    for members, found in in_fresh_threads(grouped, batches, threads=threads):
         labels[members] = next_label + found
         next_label += int(found.max()) + 1
     return labels

@@ -17,7 +17,7 @@ distances goes along its edges.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -25,6 +25,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from transforms.fresh_threads import in_fresh_threads
 from transforms.merging import group_graph
 from transforms.neighbours import NeighbourGraph, graph_within
 
@@ -76,7 +77,7 @@ class StrongFaces:
 
 def group_strong(
     faces: StrongFaces, *, method: str, threshold: float, seed: int, people: int | None = None,
-    merge: bool = True,
+    merge: bool = True, threads: int = 1,
 ) -> Grouped:  # fmt: skip
     """A group for every face; who is alone has one of their own.
 
@@ -90,7 +91,7 @@ def group_strong(
 
     edges = f"{np.count_nonzero(faces.graph.similarity >= threshold):,} edges"
     if method == DEFAULT and merge:
-        labels = _default_groups(faces, threshold=threshold, seed=seed)
+        labels = _default_groups(faces, threshold=threshold, seed=seed, threads=threads)
         ran = f"map equation on the graph of {edges}, merged by means"
     elif method == DEFAULT:
         labels = map_equation_groups(deciding(), threshold=threshold, seed=seed)
@@ -117,21 +118,22 @@ def renumbered(labels: np.ndarray) -> np.ndarray:
     return rank[inverse]
 
 
-def _default_groups(faces: StrongFaces, *, threshold: float, seed: int) -> np.ndarray:
-    labels = fine_groups(faces.graph, threshold=threshold, seed=seed)
+def _default_groups(faces: StrongFaces, *, threshold: float, seed: int, threads: int) -> np.ndarray:
+    labels = fine_groups(faces.graph, threshold=threshold, seed=seed, threads=threads)
     near = faces.graph.similarity >= threshold - REACH
     # Hardly ever is there anything to leave out; a copy of so many edges is worth avoiding.
     part = faces if near.all() else replace(faces, graph=faces.graph.filter(near))
     return merged_groups(part, labels, threshold=threshold, seed=seed)
 
 
-def fine_groups(graph: NeighbourGraph, *, threshold: float, seed: int) -> np.ndarray:
+def fine_groups(graph: NeighbourGraph, *, threshold: float, seed: int, threads: int = 1) -> np.ndarray:
     """int64[n]: communities somewhat above the threshold, by the map equation; numbered by first faces."""
     from transforms.component_groups import group_by_component  # on use: compiles
 
     level = threshold + FINER
     fine = graph.filter(graph.similarity >= level)
-    return renumbered(group_by_component(fine, partial(map_equation_groups, threshold=level, seed=seed)))
+    _begin_random_numbers(seed)
+    return renumbered(group_by_component(fine, partial(_communities, threshold=level), threads=threads))
 
 
 def merged_groups(faces: StrongFaces, labels: np.ndarray, *, threshold: float, seed: int) -> np.ndarray:
@@ -157,38 +159,55 @@ def merged_groups(faces: StrongFaces, labels: np.ndarray, *, threshold: float, s
 def map_equation_groups(graph: NeighbourGraph, *, threshold: float, seed: int) -> np.ndarray:
     """Communities in which a random walk along similar faces would stay.
 
-    An edge weighs what its similarity has above the threshold. One thread and a fixed seed: the
-    same graph gives the same groups.
+    An edge weighs what its similarity has above the threshold. The same graph gives the same groups.
     """
-    if not len(graph.left):
-        return np.arange(graph.faces)
-    import networkit
-
-    built = _networkit_graph(graph, threshold, seed)
-    algorithm = networkit.community.LouvainMapEquation(built, True, PASSES, "none")
-    algorithm.run()
-    return np.array(algorithm.getPartition().getVector(), np.int64)
+    return _seeded(partial(_communities, threshold=threshold), graph, seed)
 
 
 def whispered_groups(graph: NeighbourGraph, *, threshold: float, seed: int) -> np.ndarray:
     """Every face takes the label that weighs most among its neighbours, until none changes."""
+    return _seeded(partial(_whispered, threshold=threshold), graph, seed)
+
+
+def _communities(graph: NeighbourGraph, *, threshold: float) -> np.ndarray:
     if not len(graph.left):
         return np.arange(graph.faces)
     import networkit
 
-    algorithm = networkit.community.PLP(_networkit_graph(graph, threshold, seed), 0, 100)
-    algorithm.run()
-    return np.array(algorithm.getPartition().getVector(), np.int64)
+    return _partition(networkit.community.LouvainMapEquation, graph, threshold, True, PASSES, "none")
 
 
-def _networkit_graph(graph: NeighbourGraph, threshold: float, seed: int):
+def _whispered(graph: NeighbourGraph, *, threshold: float) -> np.ndarray:
+    if not len(graph.left):
+        return np.arange(graph.faces)
+    import networkit
+
+    return _partition(networkit.community.PLP, graph, threshold, 0, 100)
+
+
+def _seeded(cluster: Callable[[NeighbourGraph], np.ndarray], graph: NeighbourGraph, seed: int) -> np.ndarray:
+    _begin_random_numbers(seed)
+    return next(in_fresh_threads(cluster, [graph]))
+
+
+def _begin_random_numbers(seed: int) -> None:
+    """NetworKit's threads that begin from now on draw the same numbers, each from `seed` anew."""
+    import networkit
+
+    networkit.setSeed(seed, False)
+
+
+def _partition(algorithm, graph: NeighbourGraph, threshold: float, *arguments) -> np.ndarray:
+    """int64[n]: what one of NetworKit's algorithms finds, in one thread, which does it in one order."""
     import networkit
 
     networkit.setNumberOfThreads(1)
-    networkit.setSeed(seed, False)
     weight = (np.maximum(graph.similarity - threshold, 0) + LEAST_WEIGHT).astype(np.float64)
     ends = (graph.left.astype(np.uint64), graph.right.astype(np.uint64))
-    return networkit.GraphFromCoo((weight, ends), n=graph.faces, weighted=True)
+    built = networkit.GraphFromCoo((weight, ends), n=graph.faces, weighted=True)
+    run = algorithm(built, *arguments)
+    run.run()
+    return np.array(run.getPartition().getVector(), np.int64)
 
 
 def components(graph: NeighbourGraph) -> np.ndarray:

@@ -3,8 +3,9 @@
     Slice ─ AssignCells ─ (cell, Part) ─ GroupByKey ─ SearchCell ─ (band, Part) ─ GroupByKey ─
     MergeFaces ─ (band, Part) ─ GroupByKey ─ UniteEdges ─ Edges
 
-Each face lies in its nearest cells; inside a cell neighbours are found exactly; each face keeps its best
-of all its cells; each pair becomes one edge. What crosses a shuffle are names of parts of files in a
+Each face is at home in its nearest cell and visits a few more; among those at home in a cell the neighbours
+of these and of the visitors are found exactly; each face keeps its best of all its cells; each pair becomes
+one edge. What crosses a shuffle are names of parts of files in a
 work folder. Nothing depends on the number of workers, or on who did what when.
 """
 
@@ -40,10 +41,10 @@ _OVERFULL = 1.5
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What every step needs to know. `bias` holds one number a face, `unsure` 1 for those that lie in
+    """What every step needs to know. `bias` holds one number a face, `unsure` 1 for those that look in
     more cells (`cells.near_cells`) and are nobody's neighbours, else 0; `centres` float32[c, d]; each face
-    lies in `probes` cells at most, each cell has some `most` sure faces at most; `band` faces are merged at a
-    time; `compact` where the search works on compact vectors."""
+    looks in `probes` cells at most, in each some `most` sure faces at most are at home; `band` faces are
+    merged at a time; `compact` where the search works on compact vectors."""
 
     vectors: VectorFile
     bias: VectorFile
@@ -59,7 +60,7 @@ class SearchPlan:
     compact: CompactForm | None = None
 
     def fullest(self) -> int:
-        """How many faces of a cell are all compared."""
+        """How many faces that are at home in a cell are all compared."""
         return round(self.most * _OVERFULL)
 
     def new_file(self, kind: str) -> str:
@@ -96,7 +97,7 @@ class AssignCells(beam.DoFn):
         stored = vectors if plan.compact is None else plan.compact.encode(vectors)
         storage.write_bytes(path + ".rows", _bytes((rows + start).astype(_INT)))
         storage.write_bytes(path + ".bias", _bytes(plan.bias.read(start, stop)[rows]))
-        storage.write_bytes(path + ".unsure", _bytes(unsure[rows].astype(_BYTE)))
+        storage.write_bytes(path + ".asking", _bytes(((place[order] > 0) | unsure[rows]).astype(_BYTE)))
         storage.write_bytes(path, _bytes(stored[rows]))
         yield from _ranges(cell[order], start, path)
 
@@ -139,21 +140,21 @@ class SearchCell(_InThreads):
 
         plan = self._plan
         rows, bias = _stored(parts, _INT, kind=".rows"), _stored(parts, _FLOAT, kind=".bias")
-        unsure = _stored(parts, _BYTE, kind=".unsure") > 0
+        asking = _stored(parts, _BYTE, kind=".asking") > 0
         if plan.compact is None:
             vectors = _stored(parts, _FLOAT, plan.vectors.dimensions)
             found = search_cell(
-                vectors, plan.k, least=plan.least, most=plan.fullest(), bias=bias, unsure=unsure
+                vectors, plan.k, least=plan.least, most=plan.fullest(), bias=bias, asking=asking
             )
         else:
-            found = self._search_compact(parts, rows, bias, unsure, plan.compact)
+            found = self._search_compact(parts, rows, bias, asking, plan.compact)
         edges = np.empty(len(found.face), _EDGE)
         edges["face"], edges["other"] = rows[found.face], rows[found.other]
         edges["similarity"] = found.similarity
         return _written(plan, "found", edges, edges["face"] // plan.band, order=int(rows[0]))
 
     def _search_compact(
-        self, parts: Sequence[Part], rows: np.ndarray, bias: np.ndarray, unsure: np.ndarray, form: CompactForm
+        self, parts: Sequence[Part], rows: np.ndarray, bias: np.ndarray, asking: np.ndarray, form: CompactForm
     ) -> Directed:
         from transforms.blocked_search import similarities, strongest
         from transforms.cell_search import search_cell
@@ -166,7 +167,7 @@ class SearchCell(_InThreads):
             least=plan.least - _COMPACT_MARGIN,
             most=plan.fullest(),
             bias=bias,
-            unsure=unsure,
+            asking=asking,
         )
         used, number = np.unique(np.concatenate([found.face, found.other]), return_inverse=True)
         full = plan.vectors.take(rows[used])

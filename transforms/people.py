@@ -23,7 +23,7 @@ from transforms.neighbours import NeighbourGraph, nearest, neighbour_graph
 
 CORE, ATTACHED, UNGROUPED = "core", "attached", "ungrouped"
 
-NEIGHBOURS = 48
+NEIGHBOURS = 24
 # Two faces in one photo this much alike are one face twice: a mirror, a collage, a photo in a photo.
 # No pair of LFW's people in the learning half comes near it.
 IDENTICAL = 0.9
@@ -107,7 +107,7 @@ class Assignment:
 def assign(
     faces: FaceSet, *, method: str, threshold: float, seed: int, rules: Rules = Rules(),
     curve: Curve = USUAL_CONFIDENCE, people: int | None = None, constraints: Constraints = Constraints(),
-    graph: NeighbourGraph | None = None, attach_along: NeighbourGraph | None = None,
+    graph: NeighbourGraph | None = None, attach_along: NeighbourGraph | None = None, threads: int = 1,
 ) -> Assignment:  # fmt: skip
     """Groups faces by person, keeping the `constraints`; `people` is their number, for k-means alone.
 
@@ -125,8 +125,9 @@ def assign(
     edges = guided_by(edges, constraints.among(clear)) if len(constraints.faces) else edges
     chosen = StrongFaces(faces.vectors, bias, photo, edges, clear)
     grouped = group_strong(
-        chosen, method=method, threshold=threshold, seed=seed, people=people, merge=rules.merge
-    )
+        chosen, method=method, threshold=threshold, seed=seed, people=people, merge=rules.merge,
+        threads=threads,
+    )  # fmt: skip
     labels = one_face_a_photo(faces.vectors, grouped.labels, photo)
     keep = partial(
         enforce, vectors=faces.vectors, photo=photo, constraints=constraints, threshold=threshold,

@@ -59,11 +59,13 @@ class Search:
     least; `among` (faces, least, rows, base) → those of int64[m] rows among int64[b] base.
 
     With `along` the whole graph has weak faces in it too, who then attach along it; it is not kept.
+    `threads` may find groups in it.
     """
 
     whole: Callable[[FaceSet, float, WeakLimits], NeighbourGraph]
     among: Callable[[FaceSet, float, np.ndarray, np.ndarray], NeighbourGraph]
     along: bool = False
+    threads: int = 1
 
 
 def exact_search(threads: int = 1) -> Search:
@@ -71,6 +73,7 @@ def exact_search(threads: int = 1) -> Search:
     return Search(
         lambda faces, least, limits: clear_neighbours(faces, least=least, limits=limits, threads=threads),
         partial(neighbours_of, threads=threads),
+        threads=threads,
     )
 
 
@@ -141,7 +144,7 @@ def regroup(
         lambda these, said, rows: assign(
             these, method=method, threshold=threshold, seed=seed, rules=rules, curve=curve, people=people,
             constraints=said, graph=_within(edges, rows),
-            attach_along=_within(edges, rows) if search.along else None,
+            attach_along=_within(edges, rows) if search.along else None, threads=search.threads,
         ),
     )  # fmt: skip
     return Regrouped(

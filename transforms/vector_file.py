@@ -38,7 +38,9 @@ class VectorFile:
         return np.memmap(self.path, np.dtype("<f4"), "r", shape=(self.count, self.dimensions))
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """float32[m, d]: the rows int[m], in any order. Neighbouring rows are read together."""
+        """float32[m, d]: the rows int[m], in any order. Behind a URL neighbouring rows are read together."""
+        if not storage.is_url(self.path):
+            return np.asarray(self.mapped()[rows])
         order = np.argsort(rows, kind="stable")
         wanted = rows[order]
         found = np.empty((len(rows), self.dimensions), np.float32)

@@ -28,7 +28,7 @@ def test_a_library_that_grows_too_large_for_memory_keeps_its_weak_faces(
     )  # fmt: skip
     everything, grown = Library.open(str(tmp_path / "all")), Library.create(str(tmp_path / "grown"))
     grown.save_info(everything.info())
-    settings = SearchSettings(most=600, probes=3)
+    settings = SearchSettings(usual=150, most=600, probes=3)
 
     def attached(**how) -> int:
         summary = group.group_library(grown, method="default", seed=0, settings=settings, **how)

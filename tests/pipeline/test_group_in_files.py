@@ -16,12 +16,13 @@ from transforms import storage
 from transforms.clustering_scores import clustering_scores
 from transforms.library import Library
 from transforms.neighbours import neighbour_graph
+from transforms.people import NEIGHBOURS
 from transforms.synthetic_faces import SyntheticPeople, synthetic_faces
 from transforms.synthetic_library import part_chunks, write_synthetic_library
 from transforms.tables import FACE_ID, FACES, PERSON_ID
 from transforms.vector_file import VectorFile, write_vectors
 
-SETTINGS = SearchSettings(most=600, probes=4)
+SETTINGS = SearchSettings(usual=150, most=600, probes=8)
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +58,9 @@ def test_cells_find_nearly_all_that_comparing_all_finds_and_nothing_else(faces, 
     file, vectors, person = faces
     bias = np.random.default_rng(4).normal(0, 0.05, 3000).astype(np.float32)
     nobody = np.zeros(3000, bool)
-    exact = neighbour_graph(vectors, k=80, least=0.6, bias=bias)
+    exact = neighbour_graph(vectors, k=NEIGHBOURS, least=0.6, bias=bias)
     settings = dataclasses.replace(SETTINGS, **change)
-    found = search_neighbours(file, str(tmp_path), k=80, least=0.6, bias=bias, settings=settings)
+    found = search_neighbours(file, str(tmp_path), k=NEIGHBOURS, least=0.6, bias=bias, settings=settings)
     assert (found.left < found.right).all() and (found.similarity >= 0.6).all()
     key, expected = (g.left.astype(np.int64) * 3000 + g.right for g in (found, exact))
     assert (np.diff(key) > 0).all()

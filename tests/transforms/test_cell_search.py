@@ -54,13 +54,13 @@ def test_a_cell_too_full_of_bursts_keeps_nearly_every_face_joined_to_its_person(
 def test_weak_faces_of_a_cell_find_clear_ones_alone(most: int) -> None:
     vectors = people_vectors(5, 20)
     unsure = np.arange(100) % 3 == 0
-    found = search_cell(vectors, 10, least=0.2, most=most, unsure=unsure)
+    found = search_cell(vectors, 10, least=0.2, most=most, asking=unsure)
     assert not unsure[found.other].any() and unsure[found.face].any() and (np.diff(found.face) >= 0).all()
     among_all = search(vectors, 100, least=0.2)
     for face in np.flatnonzero(unsure):
         mine = among_all.other[among_all.face == face]
         np.testing.assert_array_equal(found.other[found.face == face], mine[~unsure[mine]][:10])
-    nobody = search_cell(vectors, 10, least=0.2, most=most, unsure=np.ones(100, bool))
+    nobody = search_cell(vectors, 10, least=0.2, most=most, asking=np.ones(100, bool))
     assert not len(nobody.face)
 
 
@@ -70,21 +70,20 @@ def test_copies_of_one_face_are_no_endless_work() -> None:
     assert len(np.unique(found.face)) == 300
 
 
-def test_cells_hold_few_enough_faces_and_people_together() -> None:
+def test_cells_are_home_to_few_enough_faces_and_people_meet() -> None:
     vectors = people_vectors(100, 20, spread=0.3)
-    size = sample_size(2000, most=300, probes=2)
-    centres = plan_cells(vectors[:: 2000 // size], faces=2000, most=300, probes=2, seed=0)
+    size = sample_size(2000, usual=75)
+    centres = plan_cells(vectors[:: 2000 // size], faces=2000, usual=75, most=150, seed=0)
     found = near_cells(vectors, centres, 2)
     assert found.shape == (2000, 2) and (found[:, 0] != found[:, 1]).all() and (found[:, 0] >= 0).all()
-    # Samples err, so a cell may hold some more than meant.
-    assert np.bincount(found[found >= 0]).max() <= 2 * 300
+    # Samples err, so some more than meant may be at home in a cell.
+    assert np.bincount(found[:, 0]).max() <= 2 * 150
     face = np.arange(0, 2000, 2)
-    both = found[face][:, :, None] == found[face + 1][:, None, :]
-    shared = (both & (found[face] >= 0)[:, :, None]).any(axis=(1, 2))
-    assert shared.mean() > 0.9
+    meets = (found[face] == found[face + 1, :1]).any(axis=1)
+    assert meets.mean() > 0.9
 
 
-def test_a_face_lies_in_its_nearest_cell_and_in_those_that_are_hardly_farther() -> None:
+def test_a_face_looks_in_its_nearest_cell_and_in_those_that_are_hardly_farther() -> None:
     vectors, centres = people_vectors(30, 10, spread=1.0), people_vectors(12, 1, seed=5)
     nearest, near = nearest_cells(vectors, centres, 5), near_cells(vectors, centres, 5)
     distance = 1 - np.take_along_axis(vectors @ centres.T, nearest, axis=1)
@@ -93,6 +92,11 @@ def test_a_face_lies_in_its_nearest_cell_and_in_those_that_are_hardly_farther() 
     np.testing.assert_array_equal(near[kept], nearest[kept])
     farther = distance / distance[:, :1]
     assert farther[kept].max() <= farther[~kept].min()
+    # Rounding may put a face behind the centre that it is: it is at home there all the same.
+    turned = np.vstack([centres[:3] * np.float32(1 + 1e-6), centres])
+    np.testing.assert_array_equal(
+        near_cells(turned, centres, 3)[:, 0], nearest_cells(turned, centres, 1)[:, 0]
+    )
     # A blurred face may be anyone's: two cells, however far.
     unsure = np.arange(len(vectors)) % 2 == 0
     wide = near_cells(vectors, centres, 5, unsure=unsure)
@@ -100,14 +104,14 @@ def test_a_face_lies_in_its_nearest_cell_and_in_those_that_are_hardly_farther() 
     np.testing.assert_array_equal(wide[~unsure], near[~unsure])
 
 
-def test_someone_with_a_cell_of_their_own_lies_in_fewer_cells_than_strangers() -> None:
+def test_someone_with_a_cell_of_their_own_looks_in_fewer_cells_than_strangers() -> None:
     """What keeps a family's archive from costing more than others of its size."""
     generator = np.random.default_rng(0)
     strangers = generator.normal(size=(2000, 16))
     family = np.repeat(generator.normal(size=(4, 16)), 500, axis=0) + 0.2 * generator.normal(size=(2000, 16))
     vectors = np.concatenate([strangers, family])
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    centres = plan_cells(vectors, faces=4000, most=600, probes=4, seed=0)
+    centres = plan_cells(vectors, faces=4000, usual=120, most=600, seed=0)
     probes = (near_cells(vectors, centres, 4) >= 0).sum(axis=1)
     assert probes[2000:].mean() + 0.5 < probes[:2000].mean()
 
@@ -115,7 +119,7 @@ def test_someone_with_a_cell_of_their_own_lies_in_fewer_cells_than_strangers() -
 def test_cells_of_copies_and_of_a_handful_of_faces_can_be_planned() -> None:
     copies = np.repeat(people_vectors(1, 1), 50, axis=0)
     for faces in (copies, people_vectors(2, 1)):
-        centres = plan_cells(faces, faces=100_000, most=500, probes=3, seed=0)
+        centres = plan_cells(faces, faces=100_000, usual=130, most=500, seed=0)
         assert nearest_cells(faces, centres, 3).shape[1] == min(3, len(centres))
 
 

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import threading
 from functools import partial
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.transforms.test_blocked_search import people_vectors
+from transforms import component_groups
 from transforms.component_groups import connected_components, group_by_component
-from transforms.grouping import components, map_equation_groups, renumbered
+from transforms.fresh_threads import in_fresh_threads
+from transforms.grouping import components, fine_groups, map_equation_groups, renumbered
 from transforms.neighbours import NeighbourGraph, neighbour_graph
 
 
@@ -28,11 +32,42 @@ def test_communities_by_component_stay_within_components_and_find_the_same_peopl
     graph = neighbour_graph(vectors, k=20, least=0.8)
     cluster = partial(map_equation_groups, threshold=0.8, seed=0)
     component = connected_components(graph)
-    for batch_edges in (1, 200):
-        found = group_by_component(graph, cluster, batch_edges=batch_edges)
+    for batch_edges, threads in ((1, 1), (200, 3)):
+        found = group_by_component(graph, cluster, batch_edges=batch_edges, threads=threads)
         for label in np.unique(found):
             assert len(np.unique(component[found == label])) == 1
         again = group_by_component(graph, cluster, batch_edges=batch_edges)
         np.testing.assert_array_equal(found, again)
     whole = group_by_component(graph, cluster)
     np.testing.assert_array_equal(renumbered(whole), renumbered(cluster(graph)))
+
+
+def test_groups_depend_on_no_thread_and_on_nothing_that_was_drawn_before(monkeypatch) -> None:
+    """Equal weights make the order decide, which is drawn."""
+    generator = np.random.default_rng(0)
+    ends = np.sort(generator.integers(400, size=(2, 9000)).astype(np.int32), axis=0)
+    left, right = (ends + np.arange(9000, dtype=np.int32) % 10 * 400)[:, ends[0] != ends[1]]
+    graph = NeighbourGraph(4000, left, right, np.ones(len(left), np.float32))
+    monkeypatch.setattr(component_groups, "_BATCH_EDGES", 1000)
+    first, *others = (fine_groups(graph, threshold=0.5, seed=1, threads=threads) for threads in (1, 3, 2, 1))
+    for other in others:
+        np.testing.assert_array_equal(other, first)
+    assert (fine_groups(graph, threshold=0.5, seed=2) != first).any()
+
+
+def test_each_element_has_a_thread_of_its_own_and_results_keep_their_order() -> None:
+    meeting, seen = threading.Barrier(2), threading.local()
+
+    def work(number: int) -> tuple[int, bool]:
+        used = hasattr(seen, "before")
+        seen.before = True
+        meeting.wait(10)  # two run at a time, or none gets on
+        return number, used
+
+    assert list(in_fresh_threads(work, range(6), threads=2)) == [(n, False) for n in range(6)]
+
+    def fails(number: int) -> int:
+        raise ValueError(f"{number} is broken")
+
+    with pytest.raises(ValueError, match="0 is broken"):
+        list(in_fresh_threads(fails, range(3)))
