@@ -11,7 +11,8 @@ import multiprocessing
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +39,10 @@ _LARGEST = 20_000
 # those of strangers come besides, so many a stranger at most.
 _FAMILY, _STRANGERS, _STRANGER = 20, 100_000, 500
 FAMILY_FACES = _FAMILY * _LARGEST + _STRANGERS
+# A club's: everybody has as many faces.
+_MEMBER = 200
+UNEQUAL, FAMILY, CLUB = "unequal", "family", "club"
+_SAID = {UNEQUAL: "", FAMILY: ", a family", CLUB: ", a club"}
 _QUERIES = 1_000
 _NAME = "grouping_scale"
 
@@ -49,25 +54,27 @@ def bench(
     work: str | None,
     method: str,
     settings: SearchSettings,
-    family: bool = False,
+    shapes: Sequence[str] = (),
     turns: int = 1,
 ) -> tuple[list[str], dict[str, object]]:
-    """Groups a synthetic library of each size, and a family's where `family`; adds what it measured to the
-    tables in the folder `out`. With `turns` the libraries take turns, so many each, and a row's seconds
-    are their median."""
-    shapes = [*((size, False) for size in sizes), *[(FAMILY_FACES, True)] * family]
-    runs: list[list[dict]] = [[] for _ in shapes]
+    """Groups a synthetic library of each size, and of other `shapes`, a family's or a club's; adds what it
+    measured to the tables in the folder `out`. With `turns` the libraries take turns, so many each, and a
+    row's seconds are their median."""
+    wanted = [*((size, UNEQUAL) for size in sizes), *((FAMILY_FACES, shape) for shape in shapes)]
+    runs: list[list[dict]] = [[] for _ in wanted]
+    begun = datetime.now(timezone.utc).isoformat(timespec="seconds")
     lines, rows = [], []
     with tempfile.TemporaryDirectory(prefix="albumen-bench-", dir=work) as folder:
         for turn in range(turns):
-            for number, (faces, families) in enumerate(shapes):
+            for number, (faces, shape) in enumerate(wanted):
                 place = storage.join(folder, str(number))
                 if not turn:
-                    in_process(_write, place, faces, settings.seed, families)
+                    in_process(_write, place, faces, settings.seed, shape)
                 runs[number].append(in_process(_group, place, method, settings))
                 if turn < turns - 1:
                     continue
-                row = {"faces": faces, "family": families, **_median(runs[number]), **_scores(place)}
+                which = {"run": begun, "faces": faces, "shape": shape}
+                row = {**which, **_median(runs[number]), **_scores(place)}
                 storage.remove_folder(place)
                 rows.append(row)
                 lines.append(_described(row))
@@ -86,17 +93,17 @@ def _median(runs: list[dict]) -> dict:
 
 
 def _against_others(rows: list[dict]) -> list[str]:
-    """How long a family's library takes beside another of its size, where both were grouped in turns."""
-    families, others = (
-        {r["faces"]: r for r in rows if bool(r.get("family")) is kind} for kind in (True, False)
-    )
+    """How long a family's library takes beside each other one of its size with which it took turns."""
+    took_turns = [row for row in rows if "run" in row and len(row["turns"]) > 1]
     lines = []
-    for faces in families.keys() & others.keys():
-        pair = families[faces], others[faces]
-        if min(len(row.get("processor_turns", [])) for row in pair) > 1:
+    for family in (row for row in took_turns if row["shape"] == FAMILY):
+        for other in took_turns:
+            if other is family or any(other[key] != family[key] for key in ("run", "faces")):
+                continue
+            pair, whose = (family, other), "a club's" if other["shape"] == CLUB else "people of unequal size"
             lines.append(
-                f"The family's {faces:,} faces take {_compared(pair, 'turns')}; "
-                f"of processor time {_compared(pair, 'processor_turns')}."
+                f"The family's {family['faces']:,} faces take {_compared(pair, 'turns')} as those of "
+                f"{whose}; of processor time {_compared(pair, 'processor_turns')}."
             )
     return lines
 
@@ -105,7 +112,7 @@ def _compared(pair: tuple[dict, dict], key: str) -> str:
     """The seconds of a family's turns beside another's."""
     family, other = (float(np.median(row[key])) for row in pair)
     return (
-        f"{family / other:.2f} times as long as the others ({family:.0f} s and {other:.0f} s, medians of "
+        f"{family / other:.2f} times as long ({family:.0f} s and {other:.0f} s, medians of "
         f"{_listed(pair[0][key])} and {_listed(pair[1][key])})"
     )
 
@@ -134,20 +141,24 @@ def _send(sender, function: Callable, args: tuple) -> None:
     sender.send(function(*args))
 
 
-def family_people(seed: int) -> SyntheticPeople:
-    """A family of people with many faces among strangers with few."""
+def people_of(shape: str, faces: int, seed: int) -> SyntheticPeople:
+    """People of very unequal size, a family of people with many faces among strangers with few, or a club
+    whose members have as many each."""
+    if shape == UNEQUAL:
+        return SyntheticPeople(largest=min(_LARGEST, faces // 10))
+    if shape == CLUB:
+        return SyntheticPeople(sizes=np.full(FAMILY_FACES // _MEMBER, _MEMBER))
     strangers = SyntheticPeople(largest=_STRANGER).drawn(_STRANGERS, np.random.default_rng([seed, 1]))
     return SyntheticPeople(sizes=np.concatenate([np.full(_FAMILY, _LARGEST), strangers]))
 
 
-def _write(folder: str, faces: int, seed: int, family: bool) -> dict:
+def _write(folder: str, faces: int, seed: int, shape: str) -> dict:
     embedder = embedder_spec(FACENET_CASIA).describe()
     known = shipped_calibration(embedder)
     assert known is not None
     truth = write_synthetic_library(
         storage.join(folder, "library"), shipped_statistics(), centre=known.centre, embedder=embedder,
-        faces=faces, seed=seed,
-        people=family_people(seed) if family else SyntheticPeople(largest=min(_LARGEST, faces // 10)),
+        faces=faces, seed=seed, people=people_of(shape, faces, seed),
     )  # fmt: skip
     np.save(storage.join(folder, "person.npy"), truth.person.astype(np.int32))
     return {}
@@ -308,8 +319,8 @@ def _described(row: dict) -> str:
     )
 
 
-def _kind(row: dict) -> tuple[int, bool, bool]:
-    return row["faces"], bool(row.get("family")), bool((row["search"] or {}).get("compact"))
+def _kind(row: dict) -> tuple[int, int, bool]:
+    return row["faces"], list(_SAID).index(row["shape"]), bool((row["search"] or {}).get("compact"))
 
 
 def _record(row: dict, out: str) -> None:
@@ -334,7 +345,8 @@ def _record(row: dict, out: str) -> None:
         f"Whole is the mean share of the faces of each of the {_FAMILY} largest people that lies in one "
         "group (in brackets of their clear faces), clean the mean share of that group.",
         f"A family's library has {_FAMILY} people of {_LARGEST:,} faces each among {_STRANGERS:,} faces of "
-        f"strangers (`--family`); in the others the largest has a tenth of all, {_LARGEST:,} at most.",
+        f"strangers (`--family`), a club's people of {_MEMBER:,} faces each (`--club`); in the others the "
+        f"largest has a tenth of all, {_LARGEST:,} at most.",
         "",
         "| faces | threads | seconds | processor | neighbours | own memory MB | with files MB "
         "| recall | edges | people | BCubed F (precision) | whole | clean |",
@@ -344,9 +356,9 @@ def _record(row: dict, out: str) -> None:
         search = r["search"] or {}
         parts = search.get("seconds", {})
         recall = "exact" if r["neighbour_recall"] is None else f"{r['neighbour_recall']:.4f}"
-        count, family, compact = _kind(r)
+        count, _, compact = _kind(r)
         seed = search.get("seed", 0)
-        faces = f"{count:,}" + ", a family" * family + ", compact" * compact + f", seed {seed}" * bool(seed)
+        faces = f"{count:,}" + _SAID[r["shape"]] + ", compact" * compact + f", seed {seed}" * bool(seed)
         bcubed = f"{r['bcubed_f']:.4f} ({r['bcubed_precision']:.4f})"
         whole = f"{r['largest_whole']:.4f}" if "largest_whole" in r else ""
         whole += f" ({r['largest_clear_whole']:.4f})" if "largest_clear_whole" in r else ""

@@ -141,6 +141,7 @@ def bench_synthetic(library, out, fit, seed, as_json, quiet) -> None:
 @click.option(
     "--family", is_flag=True, help="Also 20 people of 20,000 faces each among 100,000 of strangers."
 )
+@click.option("--club", is_flag=True, help="Also 2,500 people of 200 faces each.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False),
@@ -163,12 +164,14 @@ def bench_synthetic(library, out, fit, seed, as_json, quiet) -> None:
 @search_options
 @output_options
 @reported
-def bench_group(faces, family, out, work, turns, method, as_json, quiet, **search) -> None:
+def bench_group(faces, family, club, out, work, turns, method, as_json, quiet, **search) -> None:
     """Time and memory of grouping synthetic libraries, and what it finds."""
+    from pipeline.bench_group import CLUB, FAMILY
     from pipeline.bench_group import bench as measure
 
     settings = search_settings(search)
-    found = measure(list(faces), out, work=work, method=method, settings=settings, family=family, turns=turns)
+    shapes = [FAMILY] * family + [CLUB] * club
+    found = measure(list(faces), out, work=work, method=method, settings=settings, shapes=shapes, turns=turns)
     print_result(commands.Result(*found), as_json, quiet)
 
 

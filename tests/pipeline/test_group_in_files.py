@@ -10,7 +10,7 @@ from models.calibration import shipped_calibration
 from models.embedder import embedder_spec
 from models.face_statistics import shipped_statistics
 from pipeline import group
-from pipeline.bench_group import FAMILY_FACES, family_people, largest_people, neighbour_recall
+from pipeline.bench_group import FAMILY, FAMILY_FACES, largest_people, neighbour_recall, people_of
 from pipeline.search_neighbours import SearchSettings, search_neighbours
 from transforms import storage
 from transforms.clustering_scores import clustering_scores
@@ -159,7 +159,7 @@ def test_the_largest_people_are_judged_by_the_group_with_most_of_their_faces() -
 
 
 def test_a_family_is_twenty_large_people_among_small_ones() -> None:
-    sizes = family_people(seed=0).drawn(FAMILY_FACES, np.random.default_rng(0))
+    sizes = people_of(FAMILY, FAMILY_FACES, seed=0).drawn(FAMILY_FACES, np.random.default_rng(0))
     assert (sizes[:20] == 20_000).all() and sizes[20:].max() <= 500
     assert sizes[20:].sum() == pytest.approx(100_000, rel=0.01)
 
