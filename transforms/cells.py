@@ -84,7 +84,7 @@ def nearest_cells(vectors: np.ndarray, centres: np.ndarray, probes: int) -> np.n
 def near_cells(
     vectors: np.ndarray, centres: np.ndarray, probes: int, *, unsure: np.ndarray | None = None
 ) -> np.ndarray:
-    """int32[n, min(probes, c)]: as `nearest_cells`, but -1 for those that are too far; never the nearest.
+    """int32[n, min(probes, c)]: as `nearest_cells`, but -1 for those that are too far; the nearest is not.
 
     Of `unsure` bool[n] faces two are never too far: blurred faces are about as far from one cell as from
     the next, and have to meet clear ones.

@@ -132,7 +132,8 @@ def fine_groups(graph: NeighbourGraph, *, threshold: float, seed: int, threads: 
 
     level = threshold + FINER
     fine = graph.filter(graph.similarity >= level)
-    _begin_random_numbers(seed)
+    if len(fine.left):
+        _begin_random_numbers(seed)
     return renumbered(group_by_component(fine, partial(_communities, threshold=level), threads=threads))
 
 
@@ -186,7 +187,8 @@ def _whispered(graph: NeighbourGraph, *, threshold: float) -> np.ndarray:
 
 
 def _seeded(cluster: Callable[[NeighbourGraph], np.ndarray], graph: NeighbourGraph, seed: int) -> np.ndarray:
-    _begin_random_numbers(seed)
+    if len(graph.left):
+        _begin_random_numbers(seed)
     return next(in_fresh_threads(cluster, [graph]))
 
 

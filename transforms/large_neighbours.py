@@ -3,10 +3,10 @@
     Slice ─ AssignCells ─ (cell, Part) ─ GroupByKey ─ SearchCell ─ (band, Part) ─ GroupByKey ─
     MergeFaces ─ (band, Part) ─ GroupByKey ─ UniteEdges ─ Edges
 
-Each face is at home in its nearest cell and visits a few more; among those at home in a cell the neighbours
-of these and of the visitors are found exactly; each face keeps its best of all its cells; each pair becomes
-one edge. What crosses a shuffle are names of parts of files in a
-work folder. Nothing depends on the number of workers, or on who did what when.
+Each face is at home in its nearest cell and visits a few more; of those at home and of the visitors the
+neighbours among those at home are found exactly; each face keeps its best of all its cells; each pair becomes
+one edge. What crosses a shuffle are names of parts of files in a work folder. Nothing depends on the number
+of workers, or on who did what when.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from transforms.neighbours import NeighbourGraph, nearest, neighbour_graph
 
 CORE, ATTACHED, UNGROUPED = "core", "attached", "ungrouped"
 
-NEIGHBOURS = 24
+NEIGHBOURS = 48
 # Two faces in one photo this much alike are one face twice: a mirror, a collage, a photo in a photo.
 # No pair of LFW's people in the learning half comes near it.
 IDENTICAL = 0.9

@@ -21,7 +21,7 @@ def test_a_revision_says_all_parameters_of_its_method(tmp_path: Path, method: st
     said = made["parameters"]
     assert isinstance(said, dict)
     assert said == json.loads(json.dumps(parameters(method, Rules(), number)))
-    assert said["neighbours"] == NEIGHBOURS == 24
+    assert said["neighbours"] == NEIGHBOURS == 48
     assert set(METHODS) & set(said) == {method}
     wanted = {
         "default": {

@@ -424,7 +424,7 @@ def test_the_start_page_says_first_how_people_were_grouped_and_nothing_of_the_co
     assert list(rows)[:3] == ["method", "ran", "threshold"]
     wanted = {
         "method": "hdbscan", "ran": "hdbscan, 12 <connected> components", "threshold": "0.637467",
-        "parameters · neighbours": "24", "parameters · hdbscan · min cluster size": "2",
+        "parameters · neighbours": "48", "parameters · hdbscan · min cluster size": "2",
         "parameters · hdbscan · too near": "0.12", "weak limits · sharpness": "0.085", "seed": "11",
         "calibration": "LFW", "cohort": "256", "revision": "r000001", "people": "7",
     }  # fmt: skip
