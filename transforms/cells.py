@@ -93,8 +93,6 @@ def near_cells(
     distance = 1 - similarity
     nearest = distance[:, :1]
     near = distance <= nearest * (1 + FARTHER * np.minimum(nearest / NEAR, 1))
-    # Of a face that lies on its centre the distance may come out below 0.
-    near[:, :1] = True
     if unsure is not None:
         near[:, :UNSURE] |= unsure[:, None]
     return np.where(near, found, _NOWHERE)

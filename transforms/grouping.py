@@ -132,8 +132,9 @@ def fine_groups(graph: NeighbourGraph, *, threshold: float, seed: int, threads: 
 
     level = threshold + FINER
     fine = graph.filter(graph.similarity >= level)
-    if len(fine.left):
-        _begin_random_numbers(seed)
+    if not len(fine.left):
+        return np.arange(fine.faces)
+    _begin_random_numbers(seed)
     return renumbered(group_by_component(fine, partial(_communities, threshold=level), threads=threads))
 
 
@@ -171,24 +172,22 @@ def whispered_groups(graph: NeighbourGraph, *, threshold: float, seed: int) -> n
 
 
 def _communities(graph: NeighbourGraph, *, threshold: float) -> np.ndarray:
-    if not len(graph.left):
-        return np.arange(graph.faces)
     import networkit
 
     return _partition(networkit.community.LouvainMapEquation, graph, threshold, True, PASSES, "none")
 
 
 def _whispered(graph: NeighbourGraph, *, threshold: float) -> np.ndarray:
-    if not len(graph.left):
-        return np.arange(graph.faces)
     import networkit
 
     return _partition(networkit.community.PLP, graph, threshold, 0, 100)
 
 
 def _seeded(cluster: Callable[[NeighbourGraph], np.ndarray], graph: NeighbourGraph, seed: int) -> np.ndarray:
-    if len(graph.left):
-        _begin_random_numbers(seed)
+    """One graph by itself: a seed that is set begins the numbers of threads that are running anew, too."""
+    if not len(graph.left):
+        return np.arange(graph.faces)
+    _begin_random_numbers(seed)
     return next(in_fresh_threads(cluster, [graph]))
 
 

@@ -38,24 +38,8 @@ class VectorFile:
         return np.memmap(self.path, np.dtype("<f4"), "r", shape=(self.count, self.dimensions))
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """float32[m, d]: the rows int[m], in any order. Behind a URL neighbouring rows are read together."""
-        if not storage.is_url(self.path):
-            return np.asarray(self.mapped()[rows])
-        order = np.argsort(rows, kind="stable")
-        wanted = rows[order]
-        found = np.empty((len(rows), self.dimensions), np.float32)
-        breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
-        starts = np.concatenate([[0], breaks]) if len(rows) else np.zeros(0, np.int64)
-        ends = np.append(breaks, len(rows)) if len(rows) else starts
-        row_bytes = self.dimensions * 4
-        with storage.open_input(self.path) as file:
-            for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-                file.seek(int(wanted[start]) * row_bytes)
-                data = file.read((end - start) * row_bytes)
-                found[start:end] = np.frombuffer(data, "<f4").reshape(end - start, self.dimensions)
-        result = np.empty_like(found)
-        result[order] = found
-        return result
+        """float32[m, d]: the rows int[m] of a local file, in any order."""
+        return np.asarray(self.mapped()[rows])
 
     def slices(self, rows: int = _SLICE) -> list[tuple[int, int]]:
         """(start, stop) of all slices of at most `rows` rows."""

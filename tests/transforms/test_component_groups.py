@@ -32,8 +32,8 @@ def test_communities_by_component_stay_within_components_and_find_the_same_peopl
     graph = neighbour_graph(vectors, k=20, least=0.8)
     cluster = partial(map_equation_groups, threshold=0.8, seed=0)
     component = connected_components(graph)
-    for batch_edges, threads in ((1, 1), (200, 3)):
-        found = group_by_component(graph, cluster, batch_edges=batch_edges, threads=threads)
+    for batch_edges in (1, 200):
+        found = group_by_component(graph, cluster, batch_edges=batch_edges)
         for label in np.unique(found):
             assert len(np.unique(component[found == label])) == 1
         again = group_by_component(graph, cluster, batch_edges=batch_edges)
