@@ -211,16 +211,22 @@ def neighbour_recall(
 ) -> float:  # fmt: skip
     """Of the nearest `NEIGHBOURS` others at or above `least` that show the same person, the share that
     the graph joins to the face, over a sample of faces; found anew by comparing the sample with all faces but
-    those that are `unsure` bool[n], whom the search makes nobody's neighbours."""
+    those that are `unsure` bool[n], whom the search makes nobody's neighbours. Of a burst only the face that
+    stands for it is sampled, and looked for."""
     from transforms.blocked_search import strongest
+    from transforms.bursts import bursts_of
 
+    burst = bursts_of(graph, bias)
+    stands = burst == np.arange(len(vectors))
     generator = np.random.default_rng(seed)
-    queries = np.sort(generator.choice(len(vectors), min(_QUERIES, len(vectors)), replace=False))
+    known = np.flatnonzero(stands)
+    queries = np.sort(generator.choice(known, min(_QUERIES, len(known)), replace=False))
     table = vectors.take(queries)
     query, other, similarity = [], [], []
     for start, stop in vectors.slices():
         scores = vectors.read(start, stop) @ table.T - (bias[start:stop, None] + bias[queries]) / 2
-        row, column = np.nonzero((scores >= least) & ~unsure[start:stop, None])
+        asked = stands[start:stop, None] & ~unsure[start:stop, None]
+        row, column = np.nonzero((scores >= least) & asked)
         query.append(queries[column].astype(np.int32))
         other.append((row + start).astype(np.int32))
         similarity.append(scores[row, column])
@@ -233,7 +239,7 @@ def neighbour_recall(
     sampled[queries] = True
     held = []
     for start in range(0, len(graph.left), 8_000_000):
-        left, right = graph.left[start : start + 8_000_000], graph.right[start : start + 8_000_000]
+        left, right = (burst[ends[start : start + 8_000_000]] for ends in (graph.left, graph.right))
         chosen = sampled[left] | sampled[right]
         held.append(pair_keys(left[chosen], right[chosen], len(vectors)))
     return float(np.isin(key, np.concatenate(held)).mean()) if len(key) else 1.0

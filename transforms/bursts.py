@@ -1,86 +1,109 @@
-"""Neighbours beyond bursts: near-identical shots don't fill a face's list of neighbours.
+"""Bursts: near-identical shots of a face count once.
 
-A face in a burst of more shots than a list holds would have no other neighbours, and a person filmed or
-photographed in time-lapse would fall apart into bursts. Where all that a face found is near-identical to
-it, only a share of that is kept; one shot of the burst then looks further, past the others, and those
-are joined to it. Where bursts are alike as well, this goes on among the shots that looked further.
+Ten shots of one smile, or a film of thousands, would fill each other's lists of neighbours, so that nobody
+else is found, and would outweigh everything else that shows the person. So the first shot stands for the
+others: it alone has neighbours beyond the burst, and is others' neighbour. Each of the others has one edge,
+to the one that stands for it. Where groups are looked for a burst is one node.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numba
 import numpy as np
 
 from transforms.blocked_search import Directed, search, strongest
+from transforms.component_groups import joined_by
+from transforms.neighbours import NeighbourGraph
 from transforms.probe_search import neighbours_among
 
 # Shots of one burst are this much alike and more; two photos of one person hardly ever are.
 BURST = 0.93
-# So many neighbours in its own burst are enough for a face.
-_SHARE = 16
-# Each round leaves one shot of some eighty.
-_ROUNDS = 5
+# A film of near-identical shots is seen past after a few rounds, each of which leaves one shot of some fifty.
+_ROUNDS = 16
+_SLICE = 8_000_000
 
 
 def search_past_bursts(
     vectors: np.ndarray, k: int, *, least: float, bias: np.ndarray | None = None, threads: int = 1
-) -> Directed:
-    """As `blocked_search.search`, past bursts; who looks further may name more than `k`."""
+) -> tuple[Directed, np.ndarray]:
+    """As `blocked_search.search`, with bursts collapsed; and bool[n] which faces stand for themselves."""
     found = search(vectors, k, least=least, bias=bias, threads=threads)
 
     def again(rows: np.ndarray, base: np.ndarray) -> Directed:
         return neighbours_among(vectors, rows, k, least=least, bias=bias, base=base, threads=threads)
 
-    return past_bursts(found, len(vectors), k, bias=bias, again=again)
+    return past_bursts(found, np.ones(len(vectors), bool), k, bias=bias, again=again)
 
 
 def past_bursts(
-    found: Directed, faces: int, k: int, *, bias: np.ndarray | None,
+    found: Directed, base: np.ndarray, k: int, *, bias: np.ndarray | None,
     again: Callable[[np.ndarray, np.ndarray], Directed],
-) -> Directed:  # fmt: skip
-    """`found` neighbours, up to `k` a face, with what lies past bursts; `again` finds those of int64[m] faces
-    among int64[b] others. `faces` are there in all, with `bias` float32[faces]."""
-    base, kept = np.ones(faces, bool), []
-    numbers = np.arange(faces)
+) -> tuple[Directed, np.ndarray]:  # fmt: skip
+    """`found` neighbours, up to `k` a face, among those in `base` bool[n], with their bursts collapsed; and
+    bool[n] which of `base` stand for themselves then.
+
+    Who stands has the `k` nearest others that do: `again` finds those of int64[m] faces among int64[b]
+    others. Everyone else in a burst has an edge to the one that stands for them. `bias` float32[n].
+    """
+    stands, kept = base.copy(), []
+    numbers = np.arange(len(base))
     for _ in range(_ROUNDS):
-        crowded = _crowded(found, faces, k, bias)
-        if not crowded.any() or int(base.sum()) <= k + 1:
+        near = stands[found.face] & (_cosines(found.face, found.other, found.similarity, bias) >= BURST)
+        if not near.any():
             break
-        within = crowded[found.face]
-        leader = first_of_burst(faces, found.face[within], found.other[within])
-        begins = np.searchsorted(found.face, found.face)
-        kept.append(_chosen(found, ~within | (np.arange(len(found.face)) - begins < _SHARE)))
-        # The other way round, so that no shot's list is filled by those that follow it.
-        led = _chosen(
-            found, within & (leader[found.other] == found.face) & (leader[found.face] == found.face)
-        )
-        kept.append(Directed(led.other, led.face, led.similarity))
-        base &= leader == numbers
-        found = again(np.flatnonzero(crowded & base), np.flatnonzero(base))
-    if not kept:
-        return found
-    kept.append(found)
-    columns = (
-        np.concatenate([getattr(part, name) for part in kept]) for name in ("face", "other", "similarity")
-    )
-    return strongest(*columns, k=k + _ROUNDS * (_SHARE + 1), least=-np.inf)
+        pairs = _both_ways(_chosen(found, near))
+        first = first_of_burst(len(base), pairs.face, pairs.other)
+        follows = first[pairs.face] == pairs.other
+        kept.append(_chosen(pairs, follows & (pairs.face != pairs.other)))
+        stands &= first == numbers
+        gone = base & ~stands
+        left = ~(gone[found.face] | gone[found.other])
+        full = np.bincount(found.face, minlength=len(base)) >= k
+        fewer = full & (np.bincount(found.face[left], minlength=len(base)) < k) & ~gone
+        rest = _chosen(found, left & ~fewer[found.face])
+        found = _together([rest, again(np.flatnonzero(fewer), np.flatnonzero(stands))])
+    return strongest(*_columns(_together([*kept, found])), k=k, least=-np.inf), stands
 
 
-def _crowded(found: Directed, faces: int, k: int, bias: np.ndarray | None) -> np.ndarray:
-    """bool[n]: whose `k` neighbours are near-identical, all of them."""
-    full = np.bincount(found.face, minlength=faces) >= k
-    if not full.any():
-        return full
-    listed = np.flatnonzero(full[found.face])
-    cosine = found.similarity[listed]
-    if bias is not None:
-        cosine = cosine + (bias[found.face[listed]] + bias[found.other[listed]]) / 2
-    least = np.full(faces, np.inf, np.float32)
-    starts = np.flatnonzero(np.append(True, np.diff(found.face[listed]) != 0))
-    least[found.face[listed[starts]]] = np.minimum.reduceat(cosine, starts)
-    return full & (least >= BURST)
+def bursts_of(graph: NeighbourGraph, bias: np.ndarray) -> np.ndarray:
+    """int32[n]: for each face the first of those that near-identical ones join to it, itself for most.
+    `bias` float32[n] as in the graph's similarities. Arrays of `graph` may lie in files."""
+
+    def near() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, len(graph.left), _SLICE):
+            left, right, similarity = (
+                np.asarray(column[start : start + _SLICE])
+                for column in (graph.left, graph.right, graph.similarity)
+            )
+            chosen = _cosines(left, right, similarity, bias) >= BURST
+            yield left[chosen], right[chosen]
+
+    return joined_by(graph.faces, near())
+
+
+def _cosines(
+    face: np.ndarray, other: np.ndarray, similarity: np.ndarray, bias: np.ndarray | None
+) -> np.ndarray:
+    return similarity if bias is None else similarity + (bias[face] + bias[other]) / 2
+
+
+def _both_ways(pairs: Directed) -> Directed:
+    """Each pair in both directions, in order."""
+    face = np.concatenate([pairs.face, pairs.other])
+    other = np.concatenate([pairs.other, pairs.face])
+    order = np.lexsort((other, face))
+    return Directed(face[order], other[order], np.tile(pairs.similarity, 2)[order])
+
+
+def _together(parts: list[Directed]) -> Directed:
+    face, other, similarity = (np.concatenate(column) for column in zip(*map(_columns, parts), strict=True))
+    return Directed(face, other, similarity)
+
+
+def _columns(found: Directed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return found.face, found.other, found.similarity
 
 
 def _chosen(found: Directed, which: np.ndarray) -> Directed:

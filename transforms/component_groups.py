@@ -6,7 +6,7 @@ joins what no chain of edges joins; small components go together in batches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numba
@@ -49,10 +49,15 @@ def group_by_component(
 
 def connected_components(graph: NeighbourGraph) -> np.ndarray:
     """int32[n]: for every face the first face of its connected component."""
-    parent = np.arange(graph.faces, dtype=np.int32)
-    for start in range(0, len(graph.left), _SLICE):
-        piece = slice(start, start + _SLICE)
-        _unite(parent, np.asarray(graph.left[piece]), np.asarray(graph.right[piece]))
+    pieces = (slice(start, start + _SLICE) for start in range(0, len(graph.left), _SLICE))
+    return joined_by(graph.faces, ((graph.left[piece], graph.right[piece]) for piece in pieces))
+
+
+def joined_by(faces: int, edges: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """int32[n]: for each of so many faces the first of those that edges, int32[m] twice at a time, join."""
+    parent = np.arange(faces, dtype=np.int32)
+    for left, right in edges:
+        _unite(parent, np.asarray(left), np.asarray(right))
     flatten(parent)
     return parent
 

@@ -27,7 +27,7 @@ from scipy.sparse.csgraph import connected_components
 
 from transforms.fresh_threads import in_fresh_threads
 from transforms.merging import group_graph
-from transforms.neighbours import NeighbourGraph, graph_within
+from transforms.neighbours import NeighbourGraph, graph_within, simple
 
 DEFAULT, AGGLOMERATIVE, HDBSCAN = "default", "agglomerative", "hdbscan"
 CHINESE_WHISPERS, KMEANS = "chinese-whispers", "kmeans"
@@ -35,9 +35,9 @@ METHODS = (DEFAULT, HDBSCAN, AGGLOMERATIVE, CHINESE_WHISPERS, KMEANS)
 # Those whose groups depend on a threshold of their own; the others attach faces at the default's.
 THRESHOLD_METHODS = (DEFAULT, HDBSCAN, AGGLOMERATIVE, CHINESE_WHISPERS)
 
-# The default method's first communities keep this much above the threshold, and pieces are put
-# together from this much below it on: both the best of the learning half, by a flat margin.
-FINER, COARSER = 0.03, -0.03
+# The default method's first communities keep this much above the threshold, and pieces are put together from
+# this much below it on: docs/grouping.md says how they were chosen.
+FINER, COARSER = 0.01, -0.04
 # Groups are compared where two of their faces are at most this much less alike than the threshold asks.
 REACH = 0.06
 # Putting together makes larger groups, whose means are surer.
@@ -66,13 +66,15 @@ class StrongFaces:
     """The faces that decide who there is, by row among all faces: `vectors` float32[n, d] centred unit
     vectors, `bias` float32[n] (see `models.calibration.Cohort`), `photo` int[n], and the `graph` of the
     neighbours of those that are `clear` int64[m], whose similarity is the cosine minus half of both biases
-    and reaches `REACH` below the threshold."""
+    and reaches `REACH` below the threshold; `burst` int[n] the first of the near-identical faces to which each
+    belongs (`bursts.bursts_of`)."""
 
     vectors: np.ndarray
     bias: np.ndarray
     photo: np.ndarray
     graph: NeighbourGraph
     clear: np.ndarray
+    burst: np.ndarray
 
 
 def group_strong(
@@ -94,10 +96,10 @@ def group_strong(
         labels = _default_groups(faces, threshold=threshold, seed=seed, threads=threads)
         ran = f"map equation on the graph of {edges}, merged by means"
     elif method == DEFAULT:
-        labels = map_equation_groups(deciding(), threshold=threshold, seed=seed)
+        labels = of_bursts(partial(map_equation_groups, threshold=threshold, seed=seed), deciding(), faces.burst)
         ran = f"map equation on the graph of {edges}"
     elif method == CHINESE_WHISPERS:
-        labels = whispered_groups(deciding(), threshold=threshold, seed=seed)
+        labels = of_bursts(partial(whispered_groups, threshold=threshold, seed=seed), deciding(), faces.burst)
         ran = f"label propagation on the graph of {edges}"
     elif method == KMEANS:
         found, ran = _kmeans_groups(faces.vectors[faces.clear], people, seed=seed)
@@ -119,23 +121,39 @@ def renumbered(labels: np.ndarray) -> np.ndarray:
 
 
 def _default_groups(faces: StrongFaces, *, threshold: float, seed: int, threads: int) -> np.ndarray:
-    labels = fine_groups(faces.graph, threshold=threshold, seed=seed, threads=threads)
+    labels = fine_groups(faces.graph, faces.burst, threshold=threshold, seed=seed, threads=threads)
     near = faces.graph.similarity >= threshold - REACH
     # Hardly ever is there anything to leave out; a copy of so many edges is worth avoiding.
     part = faces if near.all() else replace(faces, graph=faces.graph.filter(near))
     return merged_groups(part, labels, threshold=threshold, seed=seed)
 
 
-def fine_groups(graph: NeighbourGraph, *, threshold: float, seed: int, threads: int = 1) -> np.ndarray:
-    """int64[n]: communities somewhat above the threshold, by the map equation; numbered by first faces."""
+def fine_groups(
+    graph: NeighbourGraph, burst: np.ndarray, *, threshold: float, seed: int, threads: int = 1
+) -> np.ndarray:
+    """int64[n]: communities somewhat above the threshold, by the map equation, each `burst` int[n] being one
+    face; numbered by first faces."""
     from transforms.component_groups import group_by_component  # on use: compiles
 
     level = threshold + FINER
-    fine = graph.filter(graph.similarity >= level)
-    if not len(fine.left):
-        return np.arange(fine.faces)
-    _begin_random_numbers(seed)
-    return renumbered(group_by_component(fine, partial(_communities, threshold=level), threads=threads))
+
+    def communities(bursts: NeighbourGraph) -> np.ndarray:
+        _begin_random_numbers(seed)
+        return group_by_component(bursts, partial(_communities, threshold=level), threads=threads)
+
+    return renumbered(of_bursts(communities, graph.filter(graph.similarity >= level), burst))
+
+
+def of_bursts(
+    groups: Callable[[NeighbourGraph], np.ndarray], graph: NeighbourGraph, burst: np.ndarray
+) -> np.ndarray:
+    """int64[n]: the `groups` of a graph in which each `burst` int[n] is one node, its first face; there may
+    be several edges between two."""
+    left, right = burst[graph.left], burst[graph.right]
+    between = left != right
+    if not between.any():
+        return burst.astype(np.int64)
+    return groups(NeighbourGraph(graph.faces, left[between], right[between], graph.similarity[between]))[burst]
 
 
 def merged_groups(faces: StrongFaces, labels: np.ndarray, *, threshold: float, seed: int) -> np.ndarray:
@@ -203,6 +221,7 @@ def _partition(algorithm, graph: NeighbourGraph, threshold: float, *arguments) -
     import networkit
 
     networkit.setNumberOfThreads(1)
+    graph = simple(graph)
     weight = (np.maximum(graph.similarity - threshold, 0) + LEAST_WEIGHT).astype(np.float64)
     ends = (graph.left.astype(np.uint64), graph.right.astype(np.uint64))
     built = networkit.GraphFromCoo((weight, ends), n=graph.faces, weighted=True)

@@ -83,6 +83,8 @@ def increment(
     `fresh`: the neighbours of new faces; `changed` int64[m]: faces about which the corrections say
     something else than before, whose people are grouped anew.
     """
+    from transforms.bursts import bursts_of  # on use: compiles
+
     photo = freed_photos(faces.photo, constraints) if how.rules.same_photo else np.arange(len(faces.photo))
     faces = replace(faces, photo=photo)
     start, free = _opened(kept, constraints, changed)
@@ -93,12 +95,14 @@ def increment(
     free |= touched
     core = start >= 0
     core &= kept.role == CORE
-    group = _put_together(faces, start, core, free, edges, constraints, how)
+    weak = faces.weak(how.rules.limits)
+    burst = bursts_of(edges.filter(~(weak[edges.left] | weak[edges.right])), faces.biases())
+    group = _put_together(faces, start, core, free, edges, burst, constraints, how)
     moved = _affected(start, group, free)
     group = _one_face_a_photo(faces, group, moved)
     keep = _keeping(faces, constraints, how.threshold)
     group = keep(_without_singles(group, moved))
-    near_ones = loose_neighbours(faces.vectors, faces.biases(), group, edges)
+    near_ones = loose_neighbours(faces.vectors, faces.biases(), group, edges, burst=burst)
     attached = keep(
         attach(faces.vectors, group, photo, near_ones, threshold=how.threshold, margin=how.rules.margin)
     )
@@ -132,7 +136,7 @@ def _touched_loose(group: np.ndarray, free: np.ndarray, like: NeighbourGraph) ->
 
 def _put_together(
     faces: FaceSet, start: np.ndarray, core: np.ndarray, free: np.ndarray, edges: NeighbourGraph,
-    constraints: Constraints, how: Growth,
+    burst: np.ndarray, constraints: Constraints, how: Growth,
 ) -> np.ndarray:  # fmt: skip
     """int64[n]: kept people with the groups of free faces that are like them; who is alone is a group."""
     bias, weak = faces.biases(), faces.weak(how.rules.limits)
@@ -147,9 +151,9 @@ def _put_together(
     core = core & met[start]
     labels[core] = start[core]
     labels[members] = count + fine_groups(
-        graph_within(strong, members), threshold=how.threshold, seed=how.seed
+        graph_within(strong, members), _among(burst, members), threshold=how.threshold, seed=how.seed
     )
-    chosen = StrongFaces(faces.vectors, bias, faces.photo, strong, members)
+    chosen = StrongFaces(faces.vectors, bias, faces.photo, strong, members, burst)
     labels = _dense(labels)
     merged = merged_groups(chosen, labels, threshold=how.threshold, seed=how.seed)
     merged = _known_to_differ(faces.vectors, labels, merged, core, constraints)
@@ -157,6 +161,12 @@ def _put_together(
     place = np.arange(count + 1) + int(merged.max(initial=-1)) + 1
     place[start[core]] = merged[core]
     return _dense(np.where(merged >= 0, merged, np.where(start >= 0, place[start], -1)))
+
+
+def _among(burst: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """int64[m]: the first of each burst among the faces int64[m] `rows`, by its place there."""
+    _, first, inverse = np.unique(burst[rows], return_index=True, return_inverse=True)
+    return first[inverse]
 
 
 def _known_to_differ(

@@ -1,12 +1,13 @@
 """The neighbour graph of more faces than fit in memory, as a Beam graph over files.
 
-    Slice ─ AssignCells ─ (cell, Part) ─ GroupByKey ─ SearchCell ─ (band, Part) ─ GroupByKey ─
-    MergeFaces ─ (band, Part) ─ GroupByKey ─ UniteEdges ─ Edges
+    Slice ─ AssignCells ─ (cell, Part) ─ GroupByKey ─ SearchHome ─ (cell, Sent) ─ GroupByKey ─
+    SearchVisitors ─ (band, Part) ─ GroupByKey ─ MergeFaces ─ (band, Part) ─ GroupByKey ─ UniteEdges ─ Edges
 
-Each face is at home in its nearest cell and visits a few more; of those at home and of the visitors the
-neighbours among those at home are found exactly; each face keeps its best of all its cells; each pair becomes
-one edge. What crosses a shuffle are names of parts of files in a work folder. Nothing depends on the number
-of workers, or on who did what when.
+Each face is at home in its nearest cell, where it is compared with all others that are. Of near-identical
+shots one stands for the others (`bursts`); who stands for themselves then visits a few more cells, and finds
+those who do there. Each face keeps its best of all its cells; each pair becomes one edge. What crosses a
+shuffle are names of parts of files in a work folder. Nothing depends on the number of workers, or on who did
+what when.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ _EDGE = np.dtype([("face", "<i4"), ("other", "<i4"), ("similarity", "<f4")])
 _COMPACT_MARGIN, _COMPACT_SLACK = 0.02, 16
 # Samples err: cells this much fuller than planned are still searched completely.
 _OVERFULL = 1.5
+# What lies beside a file of stored vectors: rows, biases, cells they look in, whether they are weak.
+_ROWS, _BIAS, _NEAR, _UNSURE = ".rows", ".bias", ".near", ".unsure"
+# What a part that is sent to a cell is for, where it isn't edges for a band.
+_HOME, _VISIT = -2, -1
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,18 @@ class SearchPlan:
     threads: int
     compact: CompactForm | None = None
 
+    def looked_in(self) -> int:
+        """How many cells a face looks in at most."""
+        return min(self.probes, len(self.centres))
+
+    def listed(self) -> int:
+        """How many neighbours the search looks for: more where it compares compact vectors."""
+        return self.k + (_COMPACT_SLACK if self.compact else 0)
+
+    def reached(self) -> float:
+        """How alike they are at least there."""
+        return self.least - (_COMPACT_MARGIN if self.compact else 0)
+
     def fullest(self) -> int:
         """How many faces that are at home in a cell are all compared."""
         return round(self.most * _OVERFULL)
@@ -78,28 +95,62 @@ class Part:
     count: int
 
 
+@dataclass(frozen=True, order=True)
+class Sent:
+    """What a cell gets: those who are at home, those who visit, or edges for the band `purpose`."""
+
+    purpose: int
+    part: Part
+
+
+@dataclass(frozen=True)
+class _Faces:
+    """int[n] `rows` among all faces, float32[n] `bias`, and [n, ·] `stored` vectors, compact or not."""
+
+    rows: np.ndarray
+    bias: np.ndarray
+    stored: np.ndarray
+
+    @classmethod
+    def read(cls, plan: SearchPlan, parts: Sequence[Part]) -> _Faces:
+        rows, bias = _stored(parts, _INT, kind=_ROWS), _stored(parts, _FLOAT, kind=_BIAS)
+        if plan.compact is None:
+            return cls(rows, bias, _stored(parts, _FLOAT, plan.vectors.dimensions))
+        return cls(rows, bias, _stored(parts, _BYTE, plan.compact.directions.shape[1]))
+
+    def of(self, which: np.ndarray) -> _Faces:
+        return _Faces(self.rows[which], self.bias[which], self.stored[which])
+
+    def comparable(self, plan: SearchPlan) -> np.ndarray:
+        """float32[n, ·] unit vectors."""
+        return self.stored if plan.compact is None else plan.compact.decode(self.stored)
+
+    def written(self, plan: SearchPlan, kind: str) -> str:
+        """The name of a new file of them."""
+        path = plan.new_file(kind)
+        storage.write_bytes(path + _ROWS, _bytes(self.rows.astype(_INT)))
+        storage.write_bytes(path + _BIAS, _bytes(self.bias))
+        storage.write_bytes(path, _bytes(self.stored))
+        return path
+
+
 class AssignCells(beam.DoFn):
-    """(start, stop) of a slice → (cell, Part): writes the slice's faces sorted by cell."""
+    """(start, stop) of a slice → (cell, Part): writes the slice's faces sorted by the cell that is home."""
 
     def __init__(self, plan: SearchPlan) -> None:
         self._plan = plan
 
     def process(self, element: tuple[int, int]) -> Iterator[tuple[int, Part]]:
         plan, (start, stop) = self._plan, element
-        vectors = plan.vectors.read(start, stop)
-        unsure = plan.unsure.read(start, stop) > 0
+        vectors, unsure = plan.vectors.read(start, stop), plan.unsure.read(start, stop) > 0
         cells = near_cells(vectors, plan.centres, plan.probes, unsure=unsure)
-        row, place = np.nonzero(cells >= 0)
-        cell = cells[row, place]
-        order = np.argsort(cell, kind="stable")
-        rows = row[order]
-        path = plan.new_file("cells")
+        order = np.argsort(cells[:, 0], kind="stable")
         stored = vectors if plan.compact is None else plan.compact.encode(vectors)
-        storage.write_bytes(path + ".rows", _bytes((rows + start).astype(_INT)))
-        storage.write_bytes(path + ".bias", _bytes(plan.bias.read(start, stop)[rows]))
-        storage.write_bytes(path + ".asking", _bytes(((place[order] > 0) | unsure[rows]).astype(_BYTE)))
-        storage.write_bytes(path, _bytes(stored[rows]))
-        yield from _ranges(cell[order], start, path)
+        faces = _Faces(order + start, plan.bias.read(start, stop)[order], stored[order])
+        path = faces.written(plan, "cells")
+        storage.write_bytes(path + _NEAR, _bytes(cells[order]))
+        storage.write_bytes(path + _UNSURE, _bytes(unsure[order].astype(_BYTE)))
+        yield from _ranges(cells[order, 0], start, path)
 
 
 class _InThreads(beam.DoFn):
@@ -115,7 +166,7 @@ class _InThreads(beam.DoFn):
         self._pool = ThreadPoolExecutor(self._plan.threads, initializer=torch.set_num_threads, initargs=(1,))
         self._waiting: list[Future] = []
 
-    def process(self, element: tuple[int, Iterable[Part]]) -> Iterator:
+    def process(self, element: tuple[int, Iterable]) -> Iterator:
         key, parts = element
         self._waiting.append(self._pool.submit(self._done, key, sorted(parts)))
         if len(self._waiting) > self._plan.threads:
@@ -128,52 +179,64 @@ class _InThreads(beam.DoFn):
                 yield WindowedValue(found, window.max_timestamp(), (window,))
         self._pool.shutdown()
 
-    def _done(self, key: int, parts: Sequence[Part]) -> list:
+    def _done(self, key: int, parts: Sequence) -> list:
         raise NotImplementedError
 
 
-class SearchCell(_InThreads):
-    """(cell, Parts) → (band, Part): finds neighbours inside the cell."""
+class SearchHome(_InThreads):
+    """(cell, Parts) → (cell, Sent): the neighbours of those who are at home in it among each other. Those who
+    stand for themselves stay to be asked, and visit other cells, as weak faces do, who also ask at home."""
 
-    def _done(self, key: int, parts: Sequence[Part]) -> list[tuple[int, Part]]:
-        from transforms.cell_search import search_cell
-
-        plan = self._plan
-        rows, bias = _stored(parts, _INT, kind=".rows"), _stored(parts, _FLOAT, kind=".bias")
-        asking = _stored(parts, _BYTE, kind=".asking") > 0
-        if plan.compact is None:
-            vectors = _stored(parts, _FLOAT, plan.vectors.dimensions)
-            found = search_cell(
-                vectors, plan.k, least=plan.least, most=plan.fullest(), bias=bias, asking=asking
-            )
-        else:
-            found = self._search_compact(parts, rows, bias, asking, plan.compact)
-        edges = np.empty(len(found.face), _EDGE)
-        edges["face"], edges["other"] = rows[found.face], rows[found.other]
-        edges["similarity"] = found.similarity
-        return _written(plan, "found", edges, edges["face"] // plan.band, order=int(rows[0]))
-
-    def _search_compact(
-        self, parts: Sequence[Part], rows: np.ndarray, bias: np.ndarray, asking: np.ndarray, form: CompactForm
-    ) -> Directed:
-        from transforms.blocked_search import similarities, strongest
-        from transforms.cell_search import search_cell
+    def _done(self, key: int, parts: Sequence[Part]) -> list[tuple[int, Sent]]:
+        from transforms.cell_search import search_home
 
         plan = self._plan
-        vectors = form.decode(_stored(parts, _BYTE, form.directions.shape[1]))
-        found = search_cell(
-            vectors,
-            plan.k + _COMPACT_SLACK,
-            least=plan.least - _COMPACT_MARGIN,
-            most=plan.fullest(),
-            bias=bias,
-            asking=asking,
+        everyone = _Faces.read(plan, parts)
+        unsure = _stored(parts, _BYTE, kind=_UNSURE) > 0
+        sure = np.flatnonzero(~unsure)
+        faces = everyone.of(sure)
+        found, stands = search_home(
+            faces.comparable(plan), plan.listed(), least=plan.reached(), most=plan.fullest(), bias=faces.bias
         )
-        used, number = np.unique(np.concatenate([found.face, found.other]), return_inverse=True)
-        full = plan.vectors.take(rows[used])
-        face, other = number[: len(found.face)], number[len(found.face) :]
-        exact = similarities(full, bias[used], face, other)
-        return strongest(found.face, found.other, exact, k=plan.k, least=plan.least)
+        edges = _exact(plan, faces, faces, found)
+        order = int(everyone.rows[0])
+        sent = [(key, Sent(band, part)) for band, part in _written_edges(plan, "found", edges, order=order)]
+        if stands.any():
+            path = faces.of(np.flatnonzero(stands)).written(plan, "home")
+            sent.append((key, Sent(_HOME, Part(order, path, 0, int(stands.sum())))))
+        asking = unsure.copy()
+        asking[sure[stands]] = True
+        cells = _stored(parts, _INT, plan.looked_in(), kind=_NEAR).reshape(len(asking), -1)
+        row, place = np.nonzero((cells >= 0) & asking[:, None])
+        elsewhere = (place > 0) | unsure[row]
+        row, cell = row[elsewhere], cells[row, place][elsewhere]
+        by_cell = np.argsort(cell, kind="stable")
+        if len(row):
+            path = everyone.of(row[by_cell]).written(plan, "visits")
+            sent += [(c, Sent(_VISIT, part)) for c, part in _ranges(cell[by_cell], order, path)]
+        return sent
+
+
+class SearchVisitors(_InThreads):
+    """(cell, Sent) → (band, Part): finds neighbours of a cell's visitors among those at home; what was found
+    for these goes on as it is."""
+
+    def _done(self, key: int, parts: Sequence[Sent]) -> list[tuple[int, Part]]:
+        from transforms.cell_search import search_visitors
+
+        plan = self._plan
+        known = [(sent.purpose, sent.part) for sent in parts if sent.purpose >= 0]
+        home, visits = ([s.part for s in parts if s.purpose == purpose] for purpose in (_HOME, _VISIT))
+        if not home or not visits:
+            return known
+        hosts, guests = _Faces.read(plan, home), _Faces.read(plan, visits)
+        found = search_visitors(
+            hosts.comparable(plan), guests.comparable(plan), plan.listed(), least=plan.reached(),
+            biases=(hosts.bias, guests.bias),
+        )  # fmt: skip
+        edges = _exact(plan, guests, hosts, found)
+        edges = edges[np.argsort(edges["face"], kind="stable")]
+        return known + _written_edges(plan, "found", edges, order=visits[0].order)
 
 
 class MergeFaces(_InThreads):
@@ -192,7 +255,7 @@ class MergeFaces(_InThreads):
         edges["other"] = np.maximum(found.face, found.other)
         edges["similarity"] = found.similarity
         edges = edges[edge_order(edges["face"], edges["other"])]
-        return _written(self._plan, "merged", edges, edges["face"] // self._plan.band, order=key)
+        return _written_edges(self._plan, "merged", edges, order=key)
 
 
 class UniteEdges(_InThreads):
@@ -223,8 +286,10 @@ def build(pipeline: beam.Pipeline, plan: SearchPlan) -> beam.PCollection:
         pipeline
         | "Slices" >> beam.Create(plan.vectors.slices(), reshuffle=True)
         | "AssignCells" >> beam.ParDo(AssignCells(plan))
+        | "ByHome" >> beam.GroupByKey()
+        | "SearchHome" >> beam.ParDo(SearchHome(plan))
         | "ByCell" >> beam.GroupByKey()
-        | "SearchCell" >> beam.ParDo(SearchCell(plan))
+        | "SearchVisitors" >> beam.ParDo(SearchVisitors(plan))
         | "ByFace" >> beam.GroupByKey()
         | "MergeFaces" >> beam.ParDo(MergeFaces(plan))
         | "ByEdge" >> beam.GroupByKey()
@@ -260,15 +325,32 @@ def _edges(parts: Sequence[Part]) -> np.ndarray:
     return np.concatenate([read_edges(part) for part in parts])
 
 
-def _written(
-    plan: SearchPlan, kind: str, edges: np.ndarray, band: np.ndarray, *, order: int
-) -> list[tuple[int, Part]]:
-    """Writes edges that are sorted by band as one file; a Part for each band."""
+def _exact(plan: SearchPlan, faces: _Faces, others: _Faces, found: Directed) -> np.ndarray:
+    """What was found for `faces` among `others`, as edges with the similarities of the full vectors."""
+    from transforms.blocked_search import similarities, strongest
+
+    if plan.compact is not None:
+        face, number = np.unique(found.face, return_inverse=True)
+        other, other_number = np.unique(found.other, return_inverse=True)
+        exact = similarities(
+            plan.vectors.take(np.append(faces.rows[face], others.rows[other])),
+            np.append(faces.bias[face], others.bias[other]),
+            number, other_number + len(face),
+        )  # fmt: skip
+        found = strongest(found.face, found.other, exact, k=plan.k, least=plan.least)
+    edges = np.empty(len(found.face), _EDGE)
+    edges["face"], edges["other"] = faces.rows[found.face], others.rows[found.other]
+    edges["similarity"] = found.similarity
+    return edges
+
+
+def _written_edges(plan: SearchPlan, kind: str, edges: np.ndarray, *, order: int) -> list[tuple[int, Part]]:
+    """Writes edges that are sorted by their first face as one file; a Part for each band."""
     if not len(edges):
         return []
     path = plan.new_file(kind)
     storage.write_bytes(path, _bytes(edges))
-    return list(_ranges(band, order, path))
+    return list(_ranges(edges["face"] // plan.band, order, path))
 
 
 def _ranges(keys: np.ndarray, order: int, path: str) -> Iterator[tuple[int, Part]]:

@@ -15,7 +15,7 @@ from transforms.neighbours import NeighbourGraph
 # Between 0, the mean similarity of the faces of two groups (average linkage), and 1, the cosine of their
 # mean vectors. At 0 large groups must be as alike as single faces, and stay in pieces; at 1 the means of
 # large groups of siblings are alike enough.
-SHARPENING = 0.75
+SHARPENING = 0.4
 # Two groups that are seen in the same photo this often, as a share of the smaller one's photos, are
 # two people; a face that went astray now and then must not keep one person's pieces apart.
 SEEN_TOGETHER = 0.02

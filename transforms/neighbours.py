@@ -53,8 +53,8 @@ def nearest(queries: np.ndarray, base: np.ndarray, k: int) -> tuple[np.ndarray, 
 def neighbour_graph(
     vectors: np.ndarray, *, k: int, least: float, bias: np.ndarray | None = None, threads: int = 1
 ) -> NeighbourGraph:
-    """Connects every face to its `k` most similar others with a similarity of at least `least`; where those
-    are all shots of one burst, also past it (`bursts`).
+    """Connects every face to its `k` most similar others with a similarity of at least `least`, of a burst
+    of near-identical shots the one that stands for it; the others have an edge to that one (`bursts`).
 
     `vectors` float32[n, d] of unit length, `bias` float32[n]. An edge that both ends name occurs once, in
     order of both ends. All pairs are compared: fit for up to some 200,000 faces; see `large_neighbours`
@@ -62,7 +62,8 @@ def neighbour_graph(
     """
     from transforms.bursts import search_past_bursts  # on use: compiles
 
-    return undirected(len(vectors), search_past_bursts(vectors, k, least=least, bias=bias, threads=threads))
+    found, _ = search_past_bursts(vectors, k, least=least, bias=bias, threads=threads)
+    return undirected(len(vectors), found)
 
 
 def undirected(faces: int, found: Directed) -> NeighbourGraph:
@@ -70,6 +71,20 @@ def undirected(faces: int, found: Directed) -> NeighbourGraph:
     left, right = np.minimum(found.face, found.other), np.maximum(found.face, found.other)
     kept = edge_order(left, right)
     return NeighbourGraph(faces, left[kept], right[kept], found.similarity[kept])
+
+
+def simple(graph: NeighbourGraph) -> NeighbourGraph:
+    """The graph with one edge, the strongest, between the same two faces."""
+    key = pair_keys(graph.left, graph.right, graph.faces)
+    in_order = np.sort(key, kind="stable")
+    if (in_order[1:] > in_order[:-1]).all():
+        return graph
+    order = np.lexsort((-graph.similarity, key))
+    kept = order[np.append(True, np.diff(key[order]) > 0)]
+    left, right = graph.left[kept], graph.right[kept]
+    return NeighbourGraph(
+        graph.faces, np.minimum(left, right), np.maximum(left, right), graph.similarity[kept]
+    )
 
 
 def edge_order(left: np.ndarray, right: np.ndarray) -> np.ndarray:

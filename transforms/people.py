@@ -116,14 +116,16 @@ def assign(
     in it don't matter. Faces attach along the edges of `attach_along`, likewise of all faces, else all are
     compared. With both, vectors are only read a part at a time, and may lie in a file.
     """
+    from transforms.bursts import bursts_of  # on use: compiles
+
     photo = faces.photo if rules.same_photo else np.arange(len(faces.vectors))
     bias, weak = faces.biases(), faces.weak(rules.limits)
     if graph is None:
         graph = clear_neighbours(faces, least=threshold - REACH, limits=rules.limits)
     edges = deciding_edges(graph, bias, photo, weak, threshold)
-    clear = np.flatnonzero(~weak)
+    clear, burst = np.flatnonzero(~weak), bursts_of(edges, bias)
     edges = guided_by(edges, constraints.among(clear)) if len(constraints.faces) else edges
-    chosen = StrongFaces(faces.vectors, bias, photo, edges, clear)
+    chosen = StrongFaces(faces.vectors, bias, photo, edges, clear, burst)
     grouped = group_strong(
         chosen, method=method, threshold=threshold, seed=seed, people=people, merge=rules.merge,
         threads=threads,
@@ -138,7 +140,9 @@ def assign(
     hopeful = weak.copy()
     for ends in (edges.left, edges.right):
         hopeful[ends[edges.similarity >= threshold]] = True
-    near = loose_neighbours(faces.vectors, bias, group, attach_along, among=hopeful, least=threshold - FAR)
+    near = loose_neighbours(
+        faces.vectors, bias, group, attach_along, among=hopeful, least=threshold - FAR, burst=burst
+    )
     attached = keep(attach(faces.vectors, group, photo, near, threshold=threshold, margin=rules.margin))
     role = np.where(attached < 0, UNGROUPED, np.where(group >= 0, CORE, ATTACHED)).astype(object)
     likeness = own_likeness(faces.vectors, attached, bias)
@@ -177,10 +181,12 @@ def deciding_edges(
 
 def strong_faces(vectors: np.ndarray, bias: np.ndarray, photo: np.ndarray, threshold: float) -> StrongFaces:
     """Faces that are all clear, with the graph of their neighbours."""
+    from transforms.bursts import bursts_of  # on use: compiles
+
     count = len(vectors)
     graph = neighbour_graph(vectors, k=NEIGHBOURS, least=threshold - REACH, bias=bias)
     edges = deciding_edges(graph, bias, photo, np.zeros(count, bool), threshold)
-    return StrongFaces(vectors, bias, photo, edges, np.arange(count))
+    return StrongFaces(vectors, bias, photo, edges, np.arange(count), bursts_of(edges, bias))
 
 
 def one_face_a_photo(vectors: np.ndarray, labels: np.ndarray, photo: np.ndarray) -> np.ndarray:
@@ -217,28 +223,33 @@ def _without_singles(labels: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True)
 class LooseNeighbours:
     """Pairs of an ungrouped face and a grouped one: int[m] `loose`, `core`, float32[m] `similarity`;
-    `unlisted` float32[n], how alike a grouped face that is in no pair with it may be to each face."""
+    `unlisted` float32[n], how alike a grouped face that is in no pair with it may be to each face; `shots`
+    int64[n], for how many near-identical faces of its group a grouped one stands."""
 
     loose: np.ndarray
     core: np.ndarray
     similarity: np.ndarray
     unlisted: np.ndarray
+    shots: np.ndarray
 
 
 def loose_neighbours(
     vectors: np.ndarray, bias: np.ndarray | None, group: np.ndarray, graph: NeighbourGraph | None = None, *,
-    among: np.ndarray | None = None, least: float = -2.0,
+    among: np.ndarray | None = None, least: float = -2.0, burst: np.ndarray | None = None,
 ) -> LooseNeighbours:  # fmt: skip
     """The grouped faces nearest to each ungrouped one: the edges of `graph`, or else all are compared, of
-    the ungrouped ones those `among` bool[n], down to a similarity of `least`."""
-    core = np.flatnonzero(group >= 0)
+    the ungrouped ones those `among` bool[n], down to a similarity of `least`. Of a person's faces with the
+    same number in `burst` int[n] the first stands for all."""
+    stands_for = _first_shot(group, np.arange(len(group)) if burst is None else burst)
+    shots = np.bincount(stands_for[stands_for >= 0], minlength=len(group))
     if graph is None:
         loose = np.flatnonzero((group < 0) & (True if among is None else among))
         from transforms.probe_search import neighbours_among  # on use: compiles
 
+        core = np.flatnonzero(shots)
         found = neighbours_among(vectors, loose, ATTACH_NEIGHBOURS, least=least, bias=bias, base=core)
         unlisted = _unlisted(len(group), found.face, found.similarity, ATTACH_NEIGHBOURS, least)
-        return LooseNeighbours(found.face, found.other, found.similarity, unlisted)
+        return LooseNeighbours(found.face, found.other, found.similarity, unlisted, shots)
     parts = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
     lowest = 1.0
     for start in range(0, len(graph.left), _SLICE):
@@ -256,8 +267,21 @@ def loose_neighbours(
     order = np.lexsort((-similarity, face))
     face, other, similarity = face[order], other[order], similarity[order]
     unlisted = _unlisted(len(group), face, similarity, NEIGHBOURS, lowest)
-    grouped = group[other] >= 0
-    return LooseNeighbours(face[grouped], other[grouped], similarity[grouped], unlisted)
+    grouped = np.flatnonzero(group[other] >= 0)
+    # Who stands for several may be listed through several of them, the nearest of whom speaks.
+    pair = face[grouped].astype(np.int64) * len(group) + stands_for[other[grouped]]
+    kept = grouped[np.sort(np.unique(pair, return_index=True)[1])]
+    return LooseNeighbours(face[kept], stands_for[other[kept]], similarity[kept], unlisted, shots)
+
+
+def _first_shot(group: np.ndarray, burst: np.ndarray) -> np.ndarray:
+    """int64[n]: for each grouped face the first of its group in its burst, -1 for the others."""
+    result = np.full(len(group), -1)
+    grouped = np.flatnonzero(group >= 0)
+    look = group[grouped] * len(group) + burst[grouped]
+    _, first, inverse = np.unique(look, return_index=True, return_inverse=True)
+    result[grouped] = grouped[first[inverse]]
+    return result
 
 
 def _unlisted(faces: int, face: np.ndarray, similarity: np.ndarray, k: int, least: float) -> np.ndarray:
@@ -275,7 +299,8 @@ def attach(
 ) -> np.ndarray:  # fmt: skip
     """int64[n]: `group` with ungrouped faces put to the person that they clearly fit.
 
-    A face fits a person as well as the mean similarity to its closest three faces. It attaches when
+    A face fits a person as well as the mean similarity to its closest three faces, shots of a burst being as
+    close as the first of them. It attaches when
     that reaches `threshold`, no other person comes within `margin`, and the person is not in the
     face's photo already; of two faces of one photo the better fit goes first.
     """
@@ -310,14 +335,15 @@ def _best_people(
     """
     face, person, value = near.loose, group[near.core], near.similarity
     order = np.lexsort((-value, person, face))
-    face, person, value = face[order], person[order], value[order]
+    face, person, value, shots = face[order], person[order], value[order], near.shots[near.core[order]]
     starts = np.flatnonzero(np.append(True, (np.diff(face) != 0) | (np.diff(person) != 0)))
-    listed = np.diff(np.append(starts, len(face)))
-    place = np.arange(len(face)) - np.repeat(starts, listed)
-    closest = np.where(place < CLOSEST, value, 0)
+    before = np.cumsum(shots) - shots
+    before -= np.repeat(before[starts], np.diff(np.append(starts, len(face))))
+    closest = np.clip(CLOSEST - before, 0, shots)
     counted = np.minimum(np.bincount(group[group >= 0])[person[starts]], CLOSEST)
-    missing = np.maximum(counted - listed, 0) * np.minimum(near.unlisted[face[starts]], value[starts])
-    fits = (np.add.reduceat(closest, starts) + missing) / counted
+    missing = counted - np.add.reduceat(closest, starts)
+    unlisted = np.minimum(near.unlisted[face[starts]], value[starts])
+    fits = (np.add.reduceat(closest * value, starts) + missing * unlisted) / counted
     face, person = face[starts], person[starts]
     order = np.lexsort((-person, -fits, face))
     face, person, fits = face[order], person[order], fits[order]

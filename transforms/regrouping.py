@@ -80,7 +80,8 @@ def exact_search(threads: int = 1) -> Search:
 def neighbours_of(
     faces: FaceSet, least: float, rows: np.ndarray, base: np.ndarray | None = None, **how
 ) -> NeighbourGraph:
-    """The neighbours of int64[m] `rows` among int64[b] `base`, or all faces, each edge once, past bursts.
+    """The neighbours of int64[m] `rows` among int64[b] `base`, or all faces, each edge once, with bursts
+    collapsed as far as the rows tell of them.
 
     `how`: see `probe_search.neighbours_among`.
     """
@@ -92,10 +93,10 @@ def neighbours_of(
     def among(rows: np.ndarray, base: np.ndarray | None) -> Directed:
         return neighbours_among(faces.vectors, rows, NEIGHBOURS, least=least, bias=bias, base=base, **how)
 
-    def again(rows: np.ndarray, others: np.ndarray) -> Directed:
-        return among(rows, others if base is None else np.intersect1d(others, base, assume_unique=True))
-
-    found = past_bursts(among(rows, base), count, NEIGHBOURS, bias=bias, again=again)
+    others = np.full(count, base is None)
+    if base is not None:
+        others[base] = True
+    found, _ = past_bursts(among(rows, base), others, NEIGHBOURS, bias=bias, again=among)
     return undirected(count, found)
 
 

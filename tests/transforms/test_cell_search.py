@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from tests.transforms.test_blocked_search import people_vectors
+from transforms import cell_search
 from transforms.blocked_search import search
-from transforms.bursts import BURST
-from transforms.cell_search import collapse_bursts, search_cell
+from transforms.bursts import BURST, search_past_bursts
+from transforms.cell_search import collapse_bursts, search_home, search_visitors
 from transforms.cells import near_cells, nearest_cells, plan_cells, sample_size
 from transforms.compact_vectors import learn_compact_form
 
@@ -29,10 +30,12 @@ def test_a_face_stands_for_near_identical_ones_alone() -> None:
 
 
 def test_a_cell_that_is_not_too_full_is_searched_completely() -> None:
-    vectors = people_vectors(5, 20)
-    found, exact = search_cell(vectors, 10, least=0.4, most=100), search(vectors, 10, least=0.4)
+    vectors = people_vectors(5, 20, spread=0.7)
+    exact, everyone = search_past_bursts(vectors, 10, least=0.4)
+    found, stands = search_home(vectors, 10, least=0.4, most=100)
     np.testing.assert_array_equal(found.face, exact.face)
     np.testing.assert_array_equal(found.other, exact.other)
+    np.testing.assert_array_equal(stands, everyone)
 
 
 @pytest.mark.parametrize("most", [60, 200])
@@ -40,34 +43,41 @@ def test_a_cell_too_full_of_bursts_keeps_nearly_every_face_joined_to_its_person(
     vectors = bursts(3, 20, 10)
     person = np.repeat(np.arange(3), 200)
     bias = np.random.default_rng(5).normal(0, 0.1, len(vectors)).astype(np.float32)
-    found = search_cell(vectors, 20, least=0.5, most=most, bias=bias)
-    exact = search(vectors, 20, least=0.5, bias=bias)
+    found, stands = search_home(vectors, 20, least=0.5, most=most, bias=bias)
+    exact, _ = search_past_bursts(vectors, 20, least=0.5, bias=bias)
     alike = np.einsum("ij,ij->i", vectors[found.face], vectors[found.other])
     alike -= (bias[found.face] + bias[found.other]) / 2
     np.testing.assert_allclose(found.similarity, alike, atol=1e-5)
     assert (found.similarity >= 0.5).all() and np.bincount(found.face).max() <= 20
+    assert stands.sum() <= 100 < 600
+    # Nobody who is left aside is alone: a near-identical face stands for them.
+    assert np.isin(np.flatnonzero(~stands), found.face).all()
     has = [np.unique(f.face[person[f.face] == person[f.other]]) for f in (found, exact)]
     assert len(has[0]) >= 0.99 * len(has[1])
 
 
-@pytest.mark.parametrize("most", [30, 1000])
-def test_weak_faces_of_a_cell_find_clear_ones_alone(most: int) -> None:
+@pytest.mark.parametrize("at_a_time", [7, 10_000])
+def test_visitors_find_those_at_home_alone(monkeypatch: pytest.MonkeyPatch, at_a_time: int) -> None:
+    monkeypatch.setattr(cell_search, "_VISITORS", at_a_time)
     vectors = people_vectors(5, 20)
-    unsure = np.arange(100) % 3 == 0
-    found = search_cell(vectors, 10, least=0.2, most=most, asking=unsure)
-    assert not unsure[found.other].any() and unsure[found.face].any() and (np.diff(found.face) >= 0).all()
-    among_all = search(vectors, 100, least=0.2)
-    for face in np.flatnonzero(unsure):
+    bias = np.random.default_rng(1).normal(0, 0.05, 100).astype(np.float32)
+    visits = np.arange(100) % 3 == 0
+    home, visitors = np.flatnonzero(~visits), np.flatnonzero(visits)
+    found = search_visitors(
+        vectors[home], vectors[visitors], 10, least=0.2, biases=(bias[home], bias[visitors])
+    )
+    among_all = search(vectors, 100, least=0.2, bias=bias)
+    for number, face in enumerate(visitors):
         mine = among_all.other[among_all.face == face]
-        np.testing.assert_array_equal(found.other[found.face == face], mine[~unsure[mine]][:10])
-    nobody = search_cell(vectors, 10, least=0.2, most=most, asking=np.ones(100, bool))
+        np.testing.assert_array_equal(home[found.other[found.face == number]], mine[~visits[mine]][:10])
+    nobody = search_visitors(vectors[:0], vectors[visitors], 10, least=0.2)
     assert not len(nobody.face)
 
 
 def test_copies_of_one_face_are_no_endless_work() -> None:
     vectors = np.repeat(people_vectors(1, 1), 300, axis=0)
-    found = search_cell(vectors, 5, least=0.9, most=50)
-    assert len(np.unique(found.face)) == 300
+    found, stands = search_home(vectors, 5, least=0.9, most=50)
+    assert len(np.unique(np.append(found.face, found.other))) == 300 and stands.sum() == 1
 
 
 def test_cells_are_home_to_few_enough_faces_and_people_meet() -> None:

@@ -49,10 +49,13 @@ def test_groups_depend_on_no_thread_and_on_nothing_that_was_drawn_before(monkeyp
     left, right = (ends + np.arange(9000, dtype=np.int32) % 10 * 400)[:, ends[0] != ends[1]]
     graph = NeighbourGraph(4000, left, right, np.ones(len(left), np.float32))
     monkeypatch.setattr(component_groups, "_BATCH_EDGES", 1000)
-    first, *others = (fine_groups(graph, threshold=0.5, seed=1, threads=threads) for threads in (1, 3, 2, 1))
+    alone = np.arange(4000)
+    first, *others = (
+        fine_groups(graph, alone, threshold=0.5, seed=1, threads=threads) for threads in (1, 3, 2, 1)
+    )
     for other in others:
         np.testing.assert_array_equal(other, first)
-    assert (fine_groups(graph, threshold=0.5, seed=2) != first).any()
+    assert (fine_groups(graph, alone, threshold=0.5, seed=2) != first).any()
 
 
 def test_each_element_has_a_thread_of_its_own_and_results_keep_their_order() -> None:

@@ -158,8 +158,8 @@ def test_merged_people_who_meet_in_a_photo_keep_one_face_there() -> None:
 
 
 def test_the_graph_is_guided() -> None:
-    vectors = identities(np.repeat([0, 1], 5), noise=0.1)
-    graph = neighbour_graph(vectors, k=9, least=0.5)
+    vectors = identities(np.repeat([0, 1], 5), noise=0.5)
+    graph = neighbour_graph(vectors, k=9, least=0.1)
     found, _ = resolved(said(2, "same", 0, 5), said(3, "different", 1, 2))
     edges = {(a, b): s for a, b, s in zip(*(x.tolist() for x in _edges(graph, found)), strict=True)}
     assert edges[0, 5] == 1 and (1, 2) not in edges and (0, 1) in edges

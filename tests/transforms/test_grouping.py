@@ -8,6 +8,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 from tests.drawn_people import identities
 from transforms import grouping
+from transforms.bursts import bursts_of
 from transforms.grouping import (
     AGGLOMERATIVE,
     DEFAULT,
@@ -34,8 +35,8 @@ def grouped(
 def strong(vectors: np.ndarray, *, threshold: float, k: int = 80, **options) -> Grouped:
     """Clear faces, each in a photo of its own and as alike to strangers as any."""
     graph = neighbour_graph(vectors, k=k, least=threshold - REACH)
-    everyone = np.arange(len(vectors))
-    faces = StrongFaces(vectors, np.zeros(len(vectors), np.float32), everyone, graph, everyone)
+    everyone, bias = np.arange(len(vectors)), np.zeros(len(vectors), np.float32)
+    faces = StrongFaces(vectors, bias, everyone, graph, everyone, bursts_of(graph, bias))
     return group_strong(faces, threshold=threshold, **options)
 
 
@@ -122,12 +123,12 @@ def test_a_component_too_large_for_all_its_distances_is_grouped_along_the_graph(
 
 def test_communities_need_more_than_one_edge_between_them() -> None:
     """Connected components would join two people over one chance likeness; the map equation does not."""
-    vectors, who = identities(2, 12, noise=0.25)
+    vectors, who = identities(2, 12, noise=0.5)
     middle = vectors[who == 0].mean(axis=0) + vectors[who == 1].mean(axis=0)
     vectors = np.concatenate([vectors, (middle / np.linalg.norm(middle))[None]])
-    graph = neighbour_graph(vectors, k=80, least=0.53)
+    graph = neighbour_graph(vectors, k=80, least=0.43)
     assert len(set(components(graph).tolist())) == 1
-    labels = grouped(vectors, method=DEFAULT, threshold=0.5)
+    labels = grouped(vectors, method=DEFAULT, threshold=0.4)
     np.testing.assert_array_equal(renumbered(labels[:-1]), renumbered(who))
 
 

@@ -79,7 +79,8 @@ def test_a_person_of_thousands_stays_whole() -> None:
     strangers = random.normal(size=(40, 32))
     vectors = unit(np.vstack([drifting + 0.25 * random.normal(size=(720, 32)), strangers]))
     graph = neighbour_graph(vectors, k=10, least=0.6 - REACH)
-    faces = StrongFaces(vectors, np.zeros(760, np.float32), np.arange(760), graph, np.arange(760))
+    every = np.arange(760)
+    faces = StrongFaces(vectors, np.zeros(760, np.float32), every, graph, every, every)
     pieces = group_strong(faces, method=DEFAULT, threshold=0.6, seed=0, merge=False).labels
     whole = group_strong(faces, method=DEFAULT, threshold=0.6, seed=0).labels
     assert len(set(pieces[:720].tolist())) > 2

@@ -11,7 +11,8 @@ from transforms.constraints import Constraints, Tie
 from transforms.decided_people import assign_decided
 from transforms.enforcement import violations
 from transforms.neighbours import neighbour_graph
-from transforms.people import Assignment, FaceSet, assign
+from transforms.people import Assignment, FaceSet, Rules, assign
+from transforms.regrouping import neighbours_of
 from transforms.vector_file import write_vectors
 
 LEVEL = 0.75
@@ -32,7 +33,8 @@ def faces_and_file(folder: Path) -> tuple[FaceSet, FaceSet]:
 
 
 def on_graph(faces: FaceSet, said: Constraints = Constraints()) -> Assignment:
-    graph = neighbour_graph(np.asarray(faces.vectors), k=80, least=LEVEL - 0.2, bias=faces.bias)
+    everyone, clear = np.arange(len(faces.photo)), np.flatnonzero(~faces.weak(Rules().limits))
+    graph = neighbours_of(faces, LEVEL - 0.2, everyone, clear)
     return assign(
         faces, method="default", threshold=LEVEL, seed=0, constraints=said, graph=graph, attach_along=graph
     )
