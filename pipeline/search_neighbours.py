@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # All pairs of this many faces take some minutes; cells lose a few neighbours in a hundred.
 EXACT_FACES = 200_000
 _BYTES_A_THREAD = 400_000_000
+# A burst at the border of two cells stands in both, so that lists name it twice: they are longer by so much.
+_TWICE = 8
 # Faces that are new look for their neighbours in this many cells, of so many faces mostly and at most.
 _PROBES, _PROBED_USUAL, _PROBED = 24, 4_000, 5_000
 
@@ -60,8 +62,9 @@ def search_neighbours(
     settings: SearchSettings = SearchSettings(),
 ) -> NeighbourGraph:
     """Connects every face to its `k` most similar others with a similarity of at least `least`: of cosines,
-    or with `bias` float32[n] minus half of both biases. `unsure` bool[n] are faces of which their
-    likeness says little: they look in more places, and are nobody's neighbours.
+    or with `bias` float32[n] minus half of both biases; and some more, since a burst (`bursts`) is collapsed
+    in each cell where it lies. `unsure` bool[n] are faces of which their likeness says little: they look in
+    more places, and are nobody's neighbours.
 
     The arrays of the graph lie in files in the folder `work`, which is local, or on storage that the
     workers of the engine share.
@@ -86,7 +89,7 @@ def search_neighbours(
     plan = SearchPlan(
         vectors=vectors, bias=_column("bias", bias, work),
         unsure=_column("unsure", unsure, work), work=work, centres=centres,
-        probes=settings.probes, k=k, least=least, most=settings.most, band=settings.band(k),
+        probes=settings.probes, k=k + _TWICE, least=least, most=settings.most, band=settings.band(k + _TWICE),
         threads=settings.running_threads(),
         compact=learn_compact_form(sample) if settings.compact else None,
     )  # fmt: skip

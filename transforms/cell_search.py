@@ -47,8 +47,8 @@ def search_visitors(
     home: np.ndarray, visitors: np.ndarray, k: int, *, least: float,
     biases: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Directed:  # fmt: skip
-    """For each of float32[m, d] `visitors` the up to `k` most alike with similarity ≥ `least` of float32[n, d]
-    `home`: `face` counts among visitors, `other` among those at home. `biases` float32[n], float32[m]."""
+    """For each of float32[m, d] `visitors` the up to `k` most alike, with similarity ≥ `least`, of those at
+    `home`, float32[n, d]: `face` counts among visitors, `other` among these. `biases` float32[n], float32[m]."""
     faces, others, similarity = [], [], []
     for start in range(0, len(visitors), _VISITORS):
         asking = visitors[start : start + _VISITORS]

@@ -17,7 +17,7 @@ _SAMPLE_PER_CELL = 48
 _SPLIT = 0.6
 # A cell whose centre is farther than the nearest by more than this share, in 1 - cosine, is too far; by less
 # where the nearest is nearer than `NEAR`: more faces of someone lie there than a list of neighbours holds.
-FARTHER, NEAR = 0.25, 0.3
+FARTHER, NEAR = 0.3, 0.3
 # Faces of which their likeness says little look in so many cells however far these are.
 UNSURE = 2
 _NOWHERE = -1

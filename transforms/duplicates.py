@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps
 
-from transforms.neighbours import neighbour_graph
+from transforms.neighbours import undirected
 
 _SIDE = 16
 BITS = _SIDE * _SIDE
@@ -53,7 +53,9 @@ class Duplicate:
 def candidates(vectors: np.ndarray, least: float) -> list[tuple[int, int, float]]:
     """Pairs of rows of float32[n, d] unit vectors with a cosine of at least `least`, among the ten
     nearest of each."""
-    graph = neighbour_graph(vectors, k=_NEIGHBOURS, least=least)
+    from transforms.blocked_search import search  # on use: compiles
+
+    graph = undirected(len(vectors), search(vectors, _NEIGHBOURS, least=least))
     return list(zip(graph.left.tolist(), graph.right.tolist(), graph.similarity.tolist(), strict=True))
 
 

@@ -66,8 +66,8 @@ class StrongFaces:
     """The faces that decide who there is, by row among all faces: `vectors` float32[n, d] centred unit
     vectors, `bias` float32[n] (see `models.calibration.Cohort`), `photo` int[n], and the `graph` of the
     neighbours of those that are `clear` int64[m], whose similarity is the cosine minus half of both biases
-    and reaches `REACH` below the threshold; `burst` int[n] the first of the near-identical faces to which each
-    belongs (`bursts.bursts_of`)."""
+    and reaches `REACH` below the threshold; `burst` int[n] is the first of the near-identical faces to which
+    each belongs (`bursts.bursts_of`)."""
 
     vectors: np.ndarray
     bias: np.ndarray
@@ -96,7 +96,9 @@ def group_strong(
         labels = _default_groups(faces, threshold=threshold, seed=seed, threads=threads)
         ran = f"map equation on the graph of {edges}, merged by means"
     elif method == DEFAULT:
-        labels = of_bursts(partial(map_equation_groups, threshold=threshold, seed=seed), deciding(), faces.burst)
+        labels = of_bursts(
+            partial(map_equation_groups, threshold=threshold, seed=seed), deciding(), faces.burst
+        )
         ran = f"map equation on the graph of {edges}"
     elif method == CHINESE_WHISPERS:
         labels = of_bursts(partial(whispered_groups, threshold=threshold, seed=seed), deciding(), faces.burst)
@@ -153,7 +155,9 @@ def of_bursts(
     between = left != right
     if not between.any():
         return burst.astype(np.int64)
-    return groups(NeighbourGraph(graph.faces, left[between], right[between], graph.similarity[between]))[burst]
+    return groups(NeighbourGraph(graph.faces, left[between], right[between], graph.similarity[between]))[
+        burst
+    ]
 
 
 def merged_groups(faces: StrongFaces, labels: np.ndarray, *, threshold: float, seed: int) -> np.ndarray:

@@ -144,12 +144,13 @@ def _put_together(
     said = constraints.among(np.flatnonzero(core | (free & ~weak)))
     strong = guided_by(strong, said) if len(said.faces) else strong
     members = np.flatnonzero(free & ~weak)
-    count = int(start.max(initial=-1)) + 1
+    node = _by_sides(faces.vectors, start, core, constraints)
+    count = int(node.max(initial=-1)) + 1
     labels = np.full(len(start), -1)
     met = np.zeros(count + 1, bool)
-    met[start[np.concatenate([strong.left, strong.right])]] = True
-    core = core & met[start]
-    labels[core] = start[core]
+    met[node[np.concatenate([strong.left, strong.right])]] = True
+    core = core & met[node]
+    labels[core] = node[core]
     labels[members] = count + fine_groups(
         graph_within(strong, members), _among(burst, members), threshold=how.threshold, seed=how.seed
     )
@@ -161,6 +162,26 @@ def _put_together(
     place = np.arange(count + 1) + int(merged.max(initial=-1)) + 1
     place[start[core]] = merged[core]
     return _dense(np.where(merged >= 0, merged, np.where(start >= 0, place[start], -1)))
+
+
+def _by_sides(
+    vectors: np.ndarray, group: np.ndarray, core: np.ndarray, constraints: Constraints
+) -> np.ndarray:
+    """int64[n]: `group`, in which people whom corrections have put together are a node for each of those that
+    they were, as near as their faces are to the means of these. Who looks like one of them need not look like
+    both; they stay together all the same (`enforce`)."""
+    result = group.copy()
+    for tie in constraints.ties:
+        sides = [side[core[side]] for side in tie.wholes]
+        sides = [side for side in sides if len(side)]
+        numbers = np.unique(result[np.concatenate(sides)]) if len(sides) > 1 else group[:0]
+        if len(numbers) == 1 and numbers[0] >= 0:
+            rows = np.flatnonzero((result == numbers[0]) & core)
+            means = np.array([vectors[side].mean(axis=0) for side in sides])
+            means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+            nearest = (vectors[rows] @ means.T).argmax(axis=1)
+            result[rows] = np.where(nearest, int(result.max()) + nearest, numbers[0])
+    return result
 
 
 def _among(burst: np.ndarray, rows: np.ndarray) -> np.ndarray:

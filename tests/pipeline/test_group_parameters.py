@@ -25,8 +25,8 @@ def test_a_revision_says_all_parameters_of_its_method(tmp_path: Path, method: st
     assert set(METHODS) & set(said) == {method}
     wanted = {
         "default": {
-            "finer": 0.03,
-            "coarser": -0.03,
+            "finer": 0.01,
+            "coarser": -0.04,
             "passes": 8,
             "rounds": 2,
             "sharpening": merging.SHARPENING,

@@ -11,7 +11,7 @@ from pipeline.evaluate_growth import handed_on
 from tests.transforms.test_constraints import person, resolved, said
 from tests.transforms.test_enforcement import face_set, identities
 from transforms.bursts import BURST
-from transforms.constraints import Constraints
+from transforms.constraints import Constraints, Tie
 from transforms.enforcement import violations
 from transforms.grouping import REACH, renumbered
 from transforms.increments import part_of
@@ -204,3 +204,18 @@ def test_growing_keeps_corrections_and_every_group_is_two_at_least(seed: int, st
         sizes = np.bincount(group[group >= 0], minlength=1)
         assert set(np.flatnonzero(sizes == 1)) <= {group[np.searchsorted(rows, 9)]}
         assert ((group >= 0) == (result.found.role != "ungrouped")).all()
+
+
+def test_new_photos_of_someone_whom_a_merge_made_of_two_looks_find_them() -> None:
+    """A child and the grown-up they became: their mean is like neither."""
+    who = np.repeat([0, 1, 2], 12)
+    faces = people(who, noise=0.4)
+    rows = np.flatnonzero(np.arange(36) % 12 < 10)
+    sides = (np.array([0, 1, 2]), np.array([10, 11, 12]))  # by place among the rows
+    once = Constraints(ties=(Tie(np.concatenate(sides), sides),))
+    result = grouped(part_of(faces, rows), once)
+    assert result.found.group.tolist() == [0] * 20 + [1] * 10
+    now = (rows[sides[0]], rows[sides[1]])
+    after = grow(faces, result, rows, np.arange(36), Constraints(ties=(Tie(np.concatenate(now), now),)))
+    assert after.kind == INCREMENT and after.regrouped == 6
+    assert after.found.group.tolist() == [0] * 24 + [1] * 12

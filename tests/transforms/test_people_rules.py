@@ -177,7 +177,7 @@ def test_first_communities_keep_somewhat_above_the_threshold() -> None:
 
 
 def test_a_burst_is_one_face_to_the_communities() -> None:
-    """Sixty shots of one smile weigh no more than one: without that they would be a community of their own."""
+    """Sixty shots of one smile weigh no more than one, else they would be a community of their own."""
     alike = np.full((6, 6), THRESHOLD + 0.2)
     vectors = with_likeness(alike + np.eye(6) * (1 - alike))
     shots = np.repeat([0, 1, 2, 3, 4, 5], [1, 1, 1, 1, 60, 60])
