@@ -7,7 +7,7 @@ from transforms.density import SMALLEST, TOO_NEAR
 from transforms.enforcement import MEETING
 from transforms.grouping import AGGLOMERATIVE, CHINESE_WHISPERS, DEFAULT, HDBSCAN, KMEANS
 from transforms.increments import RENEWAL
-from transforms.merging import SEEN_TOGETHER, SHARPENING
+from transforms.merging import SEEN_TOGETHER, SHARPENING, SURENESS
 from transforms.people import Rules
 
 
@@ -35,7 +35,7 @@ def _of_method(method: str, rules: Rules, number: int | None) -> dict[str, objec
     if method == DEFAULT:
         levels = {"finer": grouping.FINER, "coarser": grouping.COARSER}
         times = {"passes": grouping.PASSES, "rounds": grouping.ROUNDS}
-        means = {"sharpening": SHARPENING, "seen_together": SEEN_TOGETHER}
+        means = {"sharpening": SHARPENING, "sureness": SURENESS, "seen_together": SEEN_TOGETHER}
         return {"merge": rules.merge, **levels, **times, **means, "least_weight": grouping.LEAST_WEIGHT}
     if method == HDBSCAN:
         return {**SMALLEST, "too_near": TOO_NEAR, "all_distances_up_to": grouping.EXACT_LIMIT}

@@ -26,7 +26,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from transforms.fresh_threads import in_fresh_threads
-from transforms.merging import group_graph
+from transforms.merging import merged_by_means
 from transforms.neighbours import NeighbourGraph, graph_within, simple
 
 DEFAULT, AGGLOMERATIVE, HDBSCAN = "default", "agglomerative", "hdbscan"
@@ -37,10 +37,10 @@ THRESHOLD_METHODS = (DEFAULT, HDBSCAN, AGGLOMERATIVE, CHINESE_WHISPERS)
 
 # The default method's first communities keep this much above the threshold, and pieces are put together from
 # this much below it on: docs/grouping.md says how they were chosen.
-FINER, COARSER = 0.01, -0.04
+FINER, COARSER = 0.01, -0.05
 # Groups are compared where two of their faces are at most this much less alike than the threshold asks.
 REACH = 0.06
-# Putting together makes larger groups, whose means are surer.
+# Faces that were alone are compared again with who has been put together: with them they may be alike enough.
 ROUNDS = 2
 # The distances of more faces would take gigabytes, several times over.
 EXACT_LIMIT = 5_000
@@ -127,7 +127,7 @@ def _default_groups(faces: StrongFaces, *, threshold: float, seed: int, threads:
     near = faces.graph.similarity >= threshold - REACH
     # Hardly ever is there anything to leave out; a copy of so many edges is worth avoiding.
     part = faces if near.all() else replace(faces, graph=faces.graph.filter(near))
-    return merged_groups(part, labels, threshold=threshold, seed=seed)
+    return merged_groups(part, labels, threshold=threshold)
 
 
 def fine_groups(
@@ -160,22 +160,18 @@ def of_bursts(
     ]
 
 
-def merged_groups(faces: StrongFaces, labels: np.ndarray, *, threshold: float, seed: int) -> np.ndarray:
+def merged_groups(faces: StrongFaces, labels: np.ndarray, *, threshold: float) -> np.ndarray:
     """int64[n]: groups that are alike on average are one; `labels` are numbered 0 … g-1, or -1 for faces
     that take no part.
 
     Groups are compared where faces of both are neighbours in the graph, weakly perhaps, and put together
     from somewhat below the threshold on.
     """
-    labels, level = labels.copy(), threshold + COARSER
-    taking_part = labels >= 0
+    labels, taking_part = labels.copy(), labels >= 0
     for _ in range(ROUNDS):
-        between = group_graph(
-            faces.vectors, labels, faces.graph, bias=faces.bias, photo=faces.photo, least=level
+        found = merged_by_means(
+            faces.vectors, labels, faces.graph, bias=faces.bias, photo=faces.photo, least=threshold + COARSER
         )
-        if not len(between.left):
-            break
-        found = map_equation_groups(between, threshold=level, seed=seed)
         labels[taking_part] = renumbered(found[labels[taking_part]])
     return labels
 

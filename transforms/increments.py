@@ -156,7 +156,7 @@ def _put_together(
     )
     chosen = StrongFaces(faces.vectors, bias, faces.photo, strong, members, burst)
     labels = _dense(labels)
-    merged = merged_groups(chosen, labels, threshold=how.threshold, seed=how.seed)
+    merged = merged_groups(chosen, labels, threshold=how.threshold)
     merged = _known_to_differ(faces.vectors, labels, merged, core, constraints)
     # People whom nobody met, and faces that had attached, go with their people.
     place = np.arange(count + 1) + int(merged.max(initial=-1)) + 1

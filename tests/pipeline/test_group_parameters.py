@@ -26,7 +26,7 @@ def test_a_revision_says_all_parameters_of_its_method(tmp_path: Path, method: st
     wanted = {
         "default": {
             "finer": 0.01,
-            "coarser": -0.04,
+            "coarser": -0.05,
             "passes": 8,
             "rounds": 2,
             "sharpening": merging.SHARPENING,
