@@ -82,9 +82,7 @@ def alike_groups(
 class _Pieces:
     """Groups that grow: their mean vectors, and in how many photos two of them are seen together."""
 
-    def __init__(
-        self, means: _Means, labels: np.ndarray, photo: np.ndarray, compared: np.ndarray
-    ) -> None:
+    def __init__(self, means: _Means, labels: np.ndarray, photo: np.ndarray, compared: np.ndarray) -> None:
         self._means, count = means, len(means.sizes)
         self.grown = np.zeros(count, np.int64).tolist()
         self._parent = np.arange(count)
