@@ -48,7 +48,7 @@ def search_visitors(
     biases: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Directed:  # fmt: skip
     """For each of float32[m, d] `visitors` the up to `k` most alike, with similarity ≥ `least`, of those at
-    `home`, float32[n, d]: `face` counts among visitors, `other` among these. `biases` float32[n], float32[m]."""
+    `home`, float32[n, d]: `face` counts among visitors, `other` among these. `biases`: float32[n], [m]."""
     faces, others, similarity = [], [], []
     for start in range(0, len(visitors), _VISITORS):
         asking = visitors[start : start + _VISITORS]

@@ -19,8 +19,8 @@ from transforms.neighbours import NeighbourGraph
 # mean vectors. At 0 large groups must be as alike as single faces, and stay in pieces; at 1 the means of
 # large groups of siblings are alike enough.
 SHARPENING = 0.6
-# Means of many faces are sure: those of one person are so much more alike for each tenfold of the smaller
-# group that as much more may be asked of them. Halves of siblings with thousands of photos stay apart by that.
+# Means of many faces are sure, and those of one person the more alike: so much more is asked of them for each
+# tenfold of the smaller group. Siblings with thousands of photos each stay apart by that.
 SURENESS = 0.02
 # Two groups that are seen in the same photo this often, as a share of the smaller one's photos, are
 # two people; a face that went astray now and then must not keep one person's pieces apart.
@@ -48,16 +48,16 @@ def merged_by_means(
     left, right, similarity, means = alike_groups(vectors, labels, graph, bias=bias, least=least)
     pieces = _Pieces(means, labels, photo, np.union1d(left, right))
     ends = zip((-similarity).tolist(), left.tolist(), right.tolist(), strict=True)
-    # (minus the similarity, both groups, and how often each had grown then).
+    # (minus the similarity, both groups, and when each had grown last).
     heap = [(less, a, b, 0, 0) for less, a, b in ends]
     heapq.heapify(heap)
     while heap:
-        less, a, b, grown_a, grown_b = heapq.heappop(heap)
-        a, b, before = pieces.root(a), pieces.root(b), (grown_a, grown_b)
+        _, a, b, *before = heapq.heappop(heap)
+        a, b = pieces.root(a), pieces.root(b)
         if a == b or pieces.seen_together(a, b):
             continue
-        now = (pieces.grown[a], pieces.grown[b])
-        if before != now:
+        now = [pieces.grown[a], pieces.grown[b]]
+        if now != before:
             value = pieces.similarity(a, b)
             if value >= least:
                 heapq.heappush(heap, (-value, a, b, *now))
@@ -83,9 +83,9 @@ class _Pieces:
     """Groups that grow: their mean vectors, and in how many photos two of them are seen together."""
 
     def __init__(self, means: _Means, labels: np.ndarray, photo: np.ndarray, compared: np.ndarray) -> None:
-        self._means, count = means, len(means.sizes)
-        self.grown = np.zeros(count, np.int64).tolist()
-        self._parent = np.arange(count)
+        self._means, self._joined = means, 0
+        self.grown = [0] * len(means.sizes)
+        self._parent = np.arange(len(means.sizes))
         self._sums: dict[int, tuple[np.ndarray, float, int]] = {}
         self._photos, self._both = _photos_of(labels, photo, compared)
 
@@ -98,7 +98,10 @@ class _Pieces:
 
     def roots(self) -> np.ndarray:
         """int64[g]: `root` of every group."""
-        return np.array([self.root(group) for group in range(len(self._parent))], np.int64)
+        from transforms.component_groups import flatten  # on use: compiles
+
+        flatten(self._parent)
+        return self._parent
 
     def similarity(self, a: int, b: int) -> float:
         """As `_Means.similarity`, for groups that may have grown."""
@@ -120,7 +123,8 @@ class _Pieces:
         self._sums[a] = (one[0] + other[0], one[1] + other[1], one[2] + other[2])
         self._sums.pop(b)
         self._parent[b] = a
-        self.grown[a] += 1
+        self._joined += 1
+        self.grown[a] = self._joined
         self._photos[a] += self._photos[b]
         mine = self._both.setdefault(a, {})
         for group, photos in self._both.pop(b, {}).items():
@@ -192,8 +196,8 @@ class _Means:
         self._length[self.several] = np.maximum(np.linalg.norm(self._means, axis=1), 1e-6)
 
     def similarity(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """float32[m]: how alike groups int[m] `left` and `right` are: their faces' mean similarity less half of
-        the mean biases, `sharpened`."""
+        """float32[m]: how alike groups int[m] `left` and `right` are: the mean similarity of their faces, less
+        half of the mean biases, `sharpened`."""
         result = np.empty(len(left), np.float32)
         for start in range(0, len(left), _BLOCK):
             rows = slice(start, start + _BLOCK)
@@ -244,7 +248,8 @@ def row_products(first: np.ndarray, left: np.ndarray, second: np.ndarray, right:
 def _photos_of(
     labels: np.ndarray, photo: np.ndarray, compared: np.ndarray
 ) -> tuple[list[int], dict[int, dict[int, int]]]:
-    """(how many photos show each group, and for the groups int[c] `compared` how many show it and another)."""
+    """(how many photos show each group; and how many show two, for each two of the groups int[c] `compared`
+    that share any)."""
     grouped = labels >= 0
     place = np.unique(photo[grouped], return_inverse=True)[1]
     shape = (int(labels.max(initial=-1)) + 1, int(place.max(initial=-1)) + 1)
