@@ -36,9 +36,12 @@ def group_by_component(
     next_label = graph.faces
 
     def grouped(batch: _Edges) -> tuple[np.ndarray, np.ndarray]:
-        members, place = np.unique(np.concatenate([batch.left, batch.right]), return_inverse=True)
-        left, right = np.split(place.astype(np.int32), 2)
-        return members, cluster(NeighbourGraph(len(members), left, right, batch.similarity))
+        inside = np.zeros(graph.faces, bool)
+        inside[batch.left], inside[batch.right] = True, True
+        members, place = np.flatnonzero(inside), np.empty(graph.faces, np.int32)
+        place[members] = np.arange(len(members), dtype=np.int32)
+        part = NeighbourGraph(len(members), place[batch.left], place[batch.right], batch.similarity)
+        return members, cluster(part)
 
     batches = _batches(graph, connected_components(graph), batch_edges)
     for members, found in in_fresh_threads(grouped, batches, threads=threads):

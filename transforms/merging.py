@@ -196,8 +196,8 @@ class _Means:
         self._length[self.several] = np.maximum(np.linalg.norm(self._means, axis=1), 1e-6)
 
     def similarity(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """float32[m]: how alike groups int[m] `left` and `right` are: the mean similarity of their faces, less
-        half of the mean biases, `sharpened`."""
+        """float32[m]: how alike groups int[m] `left` and `right` are: their faces' mean similarity, less half
+        of both mean biases, `sharpened`."""
         result = np.empty(len(left), np.float32)
         for start in range(0, len(left), _BLOCK):
             rows = slice(start, start + _BLOCK)

@@ -74,17 +74,17 @@ def undirected(faces: int, found: Directed) -> NeighbourGraph:
 
 
 def simple(graph: NeighbourGraph) -> NeighbourGraph:
-    """The graph with one edge, the strongest, between the same two faces."""
+    """The graph with one edge, the strongest, between the same two faces; in order of both, unless there was
+    only one before."""
     key = pair_keys(graph.left, graph.right, graph.faces)
-    in_order = np.sort(key, kind="stable")
-    if (in_order[1:] > in_order[:-1]).all():
+    order = np.argsort(key, kind="stable")
+    begins = np.flatnonzero(np.append(True, np.diff(key[order]) > 0)) if len(key) else order
+    if len(begins) == len(key):
         return graph
-    order = np.lexsort((-graph.similarity, key))
-    kept = order[np.append(True, np.diff(key[order]) > 0)]
-    left, right = graph.left[kept], graph.right[kept]
-    return NeighbourGraph(
-        graph.faces, np.minimum(left, right), np.maximum(left, right), graph.similarity[kept]
-    )
+    first = order[begins]
+    left, right = graph.left[first], graph.right[first]
+    strongest = np.maximum.reduceat(graph.similarity[order], begins)
+    return NeighbourGraph(graph.faces, np.minimum(left, right), np.maximum(left, right), strongest)
 
 
 def edge_order(left: np.ndarray, right: np.ndarray) -> np.ndarray:
