@@ -91,7 +91,7 @@ def faces_in_files(
             facts.update(edges=int(str(facts.get("edges", 0))) + len(graph.left), least=least)
             return graph
 
-        search = Search(whole, among, along=True, threads=settings.running_threads())
+        search = Search(whole, among, along=True, threads=settings.running_threads(), folder=work)
         visits = {"farther": FARTHER, "near": NEAR, "unsure_probes": UNSURE}
         facts.update({**asdict(settings), **visits, "seconds": seconds})
         yield ReadyFaces(replace(faces, vectors=vectors.mapped(), bias=bias), search, facts)

@@ -15,6 +15,7 @@ import numpy as np
 
 from transforms.blocked_search import Directed, search, strongest
 from transforms.component_groups import joined_by
+from transforms.edge_files import edge_slices
 from transforms.neighbours import NeighbourGraph
 from transforms.probe_search import neighbours_among
 
@@ -22,7 +23,6 @@ from transforms.probe_search import neighbours_among
 BURST = 0.93
 # A film of near-identical shots is seen past after a few rounds, each of which leaves one shot of some fifty.
 _ROUNDS = 16
-_SLICE = 8_000_000
 
 
 def search_past_bursts(
@@ -72,11 +72,7 @@ def bursts_of(graph: NeighbourGraph, bias: np.ndarray) -> np.ndarray:
     `bias` float32[n] as in the graph's similarities. Arrays of `graph` may lie in files."""
 
     def near() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for start in range(0, len(graph.left), _SLICE):
-            left, right, similarity = (
-                np.asarray(column[start : start + _SLICE])
-                for column in (graph.left, graph.right, graph.similarity)
-            )
+        for left, right, similarity in edge_slices(graph):
             chosen = _cosines(left, right, similarity, bias) >= BURST
             yield left[chosen], right[chosen]
 

@@ -7,27 +7,27 @@ joins what no chain of edges joins; small components go together in batches.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 import numba
 import numpy as np
 
+from transforms.edge_files import Edges, edge_slices, edges_by
 from transforms.fresh_threads import in_fresh_threads
 from transforms.neighbours import NeighbourGraph
 
 _BATCH_EDGES = 1_000_000
-_SLICE = 8_000_000
 
 
 def group_by_component(
     graph: NeighbourGraph, cluster: Callable[[NeighbourGraph], np.ndarray], *,
-    batch_edges: int | None = None, threads: int = 1,
+    batch_edges: int | None = None, threads: int = 1, folder: str | None = None,
 ) -> np.ndarray:  # fmt: skip
     """int64[n]: a group for every face, as `cluster` finds them in graphs of at most `batch_edges` edges, a
     million by default; `threads` graphs at a time, each in a fresh thread.
 
     A larger graph goes batch by batch, a batch being whole components and, but for a component that is
-    larger, at most `batch_edges` edges. The arrays of `graph` may lie in files.
+    larger, at most `batch_edges` edges. The arrays of `graph` may lie in files, and batches do in a local
+    `folder`.
     """
     batch_edges = batch_edges or _BATCH_EDGES
     if len(graph.left) <= batch_edges:
@@ -35,15 +35,15 @@ def group_by_component(
     labels = np.arange(graph.faces, dtype=np.int64)
     next_label = graph.faces
 
-    def grouped(batch: _Edges) -> tuple[np.ndarray, np.ndarray]:
+    def grouped(batch: Edges) -> tuple[np.ndarray, np.ndarray]:
+        left, right, similarity = batch
         inside = np.zeros(graph.faces, bool)
-        inside[batch.left], inside[batch.right] = True, True
+        inside[left], inside[right] = True, True
         members, place = np.flatnonzero(inside), np.empty(graph.faces, np.int32)
         place[members] = np.arange(len(members), dtype=np.int32)
-        part = NeighbourGraph(len(members), place[batch.left], place[batch.right], batch.similarity)
-        return members, cluster(part)
+        return members, cluster(NeighbourGraph(len(members), place[left], place[right], similarity))
 
-    batches = _batches(graph, connected_components(graph), batch_edges)
+    batches = _batches(graph, connected_components(graph), batch_edges, folder)
     for members, found in in_fresh_threads(grouped, batches, threads=threads):
         labels[members] = next_label + found
         next_label += int(found.max()) + 1
@@ -52,8 +52,7 @@ def group_by_component(
 
 def connected_components(graph: NeighbourGraph) -> np.ndarray:
     """int32[n]: for every face the first face of its connected component."""
-    pieces = (slice(start, start + _SLICE) for start in range(0, len(graph.left), _SLICE))
-    return joined_by(graph.faces, ((graph.left[piece], graph.right[piece]) for piece in pieces))
+    return joined_by(graph.faces, ((left, right) for left, right, _ in edge_slices(graph)))
 
 
 def joined_by(faces: int, edges: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
@@ -92,30 +91,14 @@ def flatten(parent):
         parent[face] = root_of(parent, face)
 
 
-@dataclass(frozen=True)
-class _Edges:
-    left: np.ndarray
-    right: np.ndarray
-    similarity: np.ndarray
-
-
-def _batches(graph: NeighbourGraph, component: np.ndarray, most: int) -> Iterator[_Edges]:
+def _batches(graph: NeighbourGraph, component: np.ndarray, most: int, folder: str | None) -> Iterator[Edges]:
     """The edges, batch by batch of whole components, in the order of their first faces."""
     edges_of = np.zeros(graph.faces, np.int64)
-    batch = np.empty(len(graph.left), np.int32)
-    for start in range(0, len(graph.left), _SLICE):
-        of_slice = component[graph.left[start : start + _SLICE]]
-        edges_of += np.bincount(of_slice, minlength=graph.faces)
-        batch[start : start + _SLICE] = of_slice
-    batch_of = np.cumsum(_begins(edges_of, most)).astype(np.int32)
-    for start in range(0, len(batch), _SLICE):
-        batch[start : start + _SLICE] = batch_of[batch[start : start + _SLICE]]
-    order = np.argsort(batch, kind="stable")
-    bounds = np.flatnonzero(np.diff(batch[order])) + 1
-    del batch
-    for chosen in np.split(order, bounds):
-        if len(chosen):
-            yield _Edges(graph.left[chosen], graph.right[chosen], graph.similarity[chosen])
+    for left, _, _ in edge_slices(graph):
+        edges_of += np.bincount(component[left], minlength=graph.faces)
+    batch_of = np.cumsum(_begins(edges_of, most)).astype(np.int32) - 1
+    sizes = np.bincount(batch_of, edges_of).astype(np.int64)
+    return edges_by(graph, lambda left: batch_of[component[left]], sizes, folder=folder)
 
 
 @numba.njit(cache=True)

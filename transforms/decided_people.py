@@ -1,42 +1,17 @@
-"""Faces to people with the user's decisions kept: what stands between corrections and the grouping."""
+"""What a grouping hands on of the user's decisions: what came of them, and which faces they mean."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 
 from transforms.constraints import Constraints
 from transforms.corrections import Anchor, anchors_cell
 from transforms.decisions import Decisions
-from transforms.enforcement import freed_photos
-from transforms.increments import part_of
-from transforms.people import CORE, UNGROUPED, Assignment, FaceSet
+from transforms.people import CORE, Assignment
 from transforms.references import ANCHORS, best_faces
 from transforms.tables import BY_CORRECTION, BY_GROUPING, NO_FACE_AT_ALL
-
-
-def assign_decided(
-    faces: FaceSet,
-    constraints: Constraints,
-    group_faces: Callable[[FaceSet, Constraints, np.ndarray], Assignment],
-) -> Assignment:
-    """Groups what are faces, with two of a photo let be one person where allowed.
-
-    `group_faces` groups a part of the faces, given also their rows, as `transforms.people.assign` does.
-    """
-    count = len(faces.vectors)
-    present = np.setdiff1d(np.arange(count), constraints.absent)
-    part = part_of(replace(faces, photo=freed_photos(faces.photo, constraints)), present)
-    found = group_faces(part, constraints.within(present), present)
-    if len(present) == count:
-        return found
-    group = np.full(count, -1, np.int64)
-    role = np.full(count, UNGROUPED, object)
-    confidence = np.zeros(count, np.float32)
-    group[present], role[present], confidence[present] = found.group, found.role, found.confidence
-    return replace(found, group=group, role=role, confidence=confidence)
 
 
 def corrected(constraints: Constraints, count: int) -> np.ndarray:

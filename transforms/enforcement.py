@@ -15,6 +15,7 @@ from itertools import combinations
 import numpy as np
 
 from transforms.constraints import Constraints, Tie
+from transforms.edge_files import Edges, chosen_edges
 from transforms.names import Claim
 from transforms.neighbours import NeighbourGraph, pair_keys
 
@@ -32,8 +33,11 @@ _CLOSEST = 3
 _STEPS = 500
 
 
-def guided_by(graph: NeighbourGraph, constraints: Constraints) -> NeighbourGraph:
-    """The neighbour graph with tied faces joined and others parted; constraints are on the graph's faces."""
+def guided_by(
+    graph: NeighbourGraph, constraints: Constraints, *, folder: str | None = None
+) -> NeighbourGraph:
+    """The neighbour graph with tied faces joined and others parted; constraints are on the graph's faces.
+    Its arrays lie in files where a local `folder` is given."""
     if not constraints.ties and not len(constraints.apart):
         return graph
     between = [_ring(t.faces) for t in constraints.ties if len(t.faces) > 1]
@@ -47,16 +51,17 @@ def guided_by(graph: NeighbourGraph, constraints: Constraints) -> NeighbourGraph
     # The graph may have a hundred million edges: only those between faces that are spoken of are compared.
     spoken_of = np.zeros(graph.faces, bool)
     spoken_of[constraints.faces] = True
-    concerned = np.flatnonzero(spoken_of[graph.left] & spoken_of[graph.right])
-    keys = pair_keys(graph.left[concerned], graph.right[concerned], graph.faces)
-    kept = np.ones(len(graph.left), bool)
-    kept[concerned[np.isin(keys, tied) | np.isin(keys, parted)]] = False
-    return NeighbourGraph(
-        graph.faces,
-        np.concatenate([graph.left[kept], (tied // graph.faces).astype(np.int32)]),
-        np.concatenate([graph.right[kept], (tied % graph.faces).astype(np.int32)]),
-        np.concatenate([graph.similarity[kept], np.ones(len(tied), np.float32)]),
-    )
+
+    def choose(left: np.ndarray, right: np.ndarray, similarity: np.ndarray) -> Edges:
+        concerned = np.flatnonzero(spoken_of[left] & spoken_of[right])
+        keys = pair_keys(left[concerned], right[concerned], graph.faces)
+        kept = np.ones(len(left), bool)
+        kept[concerned[np.isin(keys, tied) | np.isin(keys, parted)]] = False
+        return left[kept], right[kept], similarity[kept]
+
+    ends = ((tied // graph.faces).astype(np.int32), (tied % graph.faces).astype(np.int32))
+    joined = (*ends, np.ones(len(tied), np.float32))
+    return chosen_edges(graph, choose, more=[joined], folder=folder)
 
 
 def _ring(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -25,6 +25,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from transforms.edge_files import Edges, chosen_edges, edge_slices
 from transforms.fresh_threads import in_fresh_threads
 from transforms.merging import merged_by_means
 from transforms.neighbours import NeighbourGraph, graph_within, simple
@@ -79,12 +80,13 @@ class StrongFaces:
 
 def group_strong(
     faces: StrongFaces, *, method: str, threshold: float, seed: int, people: int | None = None,
-    merge: bool = True, threads: int = 1,
+    merge: bool = True, threads: int = 1, folder: str | None = None,
 ) -> Grouped:  # fmt: skip
     """A group for every face; who is alone has one of their own.
 
     Equal partitions are equal arrays. `people` is the number of groups for k-means. Without `merge` the
-    default method ends with the communities at the threshold.
+    default method ends with the communities at the threshold. In a local `folder` the default method keeps
+    what it makes of the edges.
     Raises ValueError for an unknown method, or k-means without `people`.
     """
 
@@ -93,15 +95,15 @@ def group_strong(
 
     edges = f"{np.count_nonzero(faces.graph.similarity >= threshold):,} edges"
     if method == DEFAULT and merge:
-        labels = _default_groups(faces, threshold=threshold, seed=seed, threads=threads)
+        labels = _default_groups(faces, threshold=threshold, seed=seed, threads=threads, folder=folder)
         ran = f"map equation on the graph of {edges}, merged by means"
     elif method == DEFAULT:
-        labels = of_bursts(
-            partial(map_equation_groups, threshold=threshold, seed=seed), deciding(), faces.burst
-        )
+        bursts = _between_bursts(faces.graph, faces.burst, threshold)
+        labels = map_equation_groups(bursts, threshold=threshold, seed=seed)[faces.burst]
         ran = f"map equation on the graph of {edges}"
     elif method == CHINESE_WHISPERS:
-        labels = of_bursts(partial(whispered_groups, threshold=threshold, seed=seed), deciding(), faces.burst)
+        bursts = _between_bursts(faces.graph, faces.burst, threshold)
+        labels = whispered_groups(bursts, threshold=threshold, seed=seed)[faces.burst]
         ran = f"label propagation on the graph of {edges}"
     elif method == KMEANS:
         found, ran = _kmeans_groups(faces.vectors[faces.clear], people, seed=seed)
@@ -122,42 +124,50 @@ def renumbered(labels: np.ndarray) -> np.ndarray:
     return rank[inverse]
 
 
-def _default_groups(faces: StrongFaces, *, threshold: float, seed: int, threads: int) -> np.ndarray:
-    labels = fine_groups(faces.graph, faces.burst, threshold=threshold, seed=seed, threads=threads)
-    near = faces.graph.similarity >= threshold - REACH
+def _default_groups(
+    faces: StrongFaces, *, threshold: float, seed: int, threads: int, folder: str | None
+) -> np.ndarray:
+    labels = fine_groups(
+        faces.graph, faces.burst, threshold=threshold, seed=seed, threads=threads, folder=folder
+    )
+    least = threshold - REACH
     # Hardly ever is there anything to leave out; a copy of so many edges is worth avoiding.
-    part = faces if near.all() else replace(faces, graph=faces.graph.filter(near))
+    near = all((similarity >= least).all() for _, _, similarity in edge_slices(faces.graph))
+    part = faces if near else replace(faces, graph=faces.graph.filter(faces.graph.similarity >= least))
     return merged_groups(part, labels, threshold=threshold)
 
 
 def fine_groups(
-    graph: NeighbourGraph, burst: np.ndarray, *, threshold: float, seed: int, threads: int = 1
-) -> np.ndarray:
+    graph: NeighbourGraph, burst: np.ndarray, *, threshold: float, seed: int, threads: int = 1,
+    folder: str | None = None,
+) -> np.ndarray:  # fmt: skip
     """int64[n]: communities somewhat above the threshold, by the map equation, each `burst` int[n] being one
-    face; numbered by first faces."""
+    face; numbered by first faces. In a local `folder` the edges are written, not held in memory."""
     from transforms.component_groups import group_by_component  # on use: compiles
 
     level = threshold + FINER
+    between = _between_bursts(graph, burst, level, folder)
+    if not len(between.left):
+        return renumbered(burst)
+    _begin_random_numbers(seed)
+    found = group_by_component(
+        between, partial(_communities, threshold=level), threads=threads, folder=folder
+    )
+    return renumbered(found[burst])
 
-    def communities(bursts: NeighbourGraph) -> np.ndarray:
-        _begin_random_numbers(seed)
-        return group_by_component(bursts, partial(_communities, threshold=level), threads=threads)
 
-    return renumbered(of_bursts(communities, graph.filter(graph.similarity >= level), burst))
+def _between_bursts(
+    graph: NeighbourGraph, burst: np.ndarray, level: float, folder: str | None = None
+) -> NeighbourGraph:
+    """The edges from `level` on, between the first faces of each `burst` int[n]; there may be several between
+    two."""
 
+    def choose(left: np.ndarray, right: np.ndarray, similarity: np.ndarray) -> Edges:
+        left, right = burst[left], burst[right]
+        wanted = (left != right) & (similarity >= level)
+        return left[wanted], right[wanted], similarity[wanted]
 
-def of_bursts(
-    groups: Callable[[NeighbourGraph], np.ndarray], graph: NeighbourGraph, burst: np.ndarray
-) -> np.ndarray:
-    """int64[n]: the `groups` of a graph in which each `burst` int[n] is one node, its first face; there may
-    be several edges between two."""
-    left, right = burst[graph.left], burst[graph.right]
-    between = left != right
-    if not between.any():
-        return burst.astype(np.int64)
-    return groups(NeighbourGraph(graph.faces, left[between], right[between], graph.similarity[between]))[
-        burst
-    ]
+    return chosen_edges(graph, choose, folder=folder)
 
 
 def merged_groups(faces: StrongFaces, labels: np.ndarray, *, threshold: float) -> np.ndarray:

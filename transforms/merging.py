@@ -13,6 +13,7 @@ import heapq
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from transforms.edge_files import edge_slices
 from transforms.neighbours import NeighbourGraph
 
 # Between 0, the mean similarity of the faces of two groups (average linkage), and 1, the cosine of their
@@ -26,7 +27,6 @@ SURENESS = 0.02
 # two people; a face that went astray now and then must not keep one person's pieces apart.
 SEEN_TOGETHER = 0.02
 _BLOCK = 65_536
-_EDGES = 8_000_000
 
 
 def merged_by_means(
@@ -49,18 +49,18 @@ def merged_by_means(
     pieces = _Pieces(means, labels, photo, np.union1d(left, right))
     ends = zip((-similarity).tolist(), left.tolist(), right.tolist(), strict=True)
     # (minus the similarity, both groups, and when each had grown last).
-    heap = [(less, a, b, 0, 0) for less, a, b in ends]
+    heap = [(less, a, b, (0, 0)) for less, a, b in ends]
     heapq.heapify(heap)
     while heap:
-        _, a, b, *before = heapq.heappop(heap)
+        _, a, b, before = heapq.heappop(heap)
         a, b = pieces.root(a), pieces.root(b)
         if a == b or pieces.seen_together(a, b):
             continue
-        now = [pieces.grown[a], pieces.grown[b]]
+        now = (pieces.grown[a], pieces.grown[b])
         if now != before:
             value = pieces.similarity(a, b)
             if value >= least:
-                heapq.heappush(heap, (-value, a, b, *now))
+                heapq.heappush(heap, (-value, a, b, now))
         else:
             pieces.join(min(a, b), max(a, b))
     return pieces.roots()
@@ -157,13 +157,8 @@ def _between(
     edges; without those of single faces below `least`. `several` bool[g]: groups of more than one face."""
     pairs = [np.zeros(0, np.int64)]
     similarities = [np.zeros(0, np.float32)]
-    for start in range(0, len(graph.left), _EDGES):
-        piece = slice(start, start + _EDGES)
-        left, right, similarity = (
-            labels[graph.left[piece]],
-            labels[graph.right[piece]],
-            graph.similarity[piece],
-        )
+    for ends, others, similarity in edge_slices(graph):
+        left, right = labels[ends], labels[others]
         wanted = (left != right) & (left >= 0) & (right >= 0)
         wanted &= several[left] | several[right] | (similarity >= least)
         left, right = left[wanted].astype(np.int64), right[wanted].astype(np.int64)

@@ -16,7 +16,8 @@ import numpy as np
 
 from models.calibration import USUAL_CONFIDENCE, Curve
 from transforms.constraints import Constraints
-from transforms.enforcement import enforce, guided_by
+from transforms.edge_files import Edges, chosen_edges, edge_slices
+from transforms.enforcement import enforce, freed_photos, guided_by
 from transforms.grouping import REACH, StrongFaces, group_strong, renumbered
 from transforms.merging import group_means, row_products
 from transforms.neighbours import NeighbourGraph, nearest, neighbour_graph
@@ -31,7 +32,6 @@ CLOSEST = 3
 ATTACH_NEIGHBOURS = 40
 # What lies this far below the threshold doesn't decide to whom a face attaches.
 FAR = 0.25
-_SLICE = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -108,27 +108,31 @@ def assign(
     faces: FaceSet, *, method: str, threshold: float, seed: int, rules: Rules = Rules(),
     curve: Curve = USUAL_CONFIDENCE, people: int | None = None, constraints: Constraints = Constraints(),
     graph: NeighbourGraph | None = None, attach_along: NeighbourGraph | None = None, threads: int = 1,
+    folder: str | None = None,
 ) -> Assignment:  # fmt: skip
     """Groups faces by person, keeping the `constraints`; `people` is their number, for k-means alone.
 
     A person has at least two faces; a face that is like nobody else's stays ungrouped. `graph` holds the
     neighbours of clear faces by row among all faces, where they are known (`clear_neighbours`); other edges
     in it don't matter. Faces attach along the edges of `attach_along`, likewise of all faces, else all are
-    compared. With both, vectors are only read a part at a time, and may lie in a file.
+    compared. With both, vectors are only read a part at a time, and may lie in a file; in a local `folder`
+    what is made of the edges lies in files too.
     """
     from transforms.bursts import bursts_of  # on use: compiles
 
-    photo = faces.photo if rules.same_photo else np.arange(len(faces.vectors))
+    photo = freed_photos(faces.photo, constraints) if rules.same_photo else np.arange(len(faces.vectors))
     bias, weak = faces.biases(), faces.weak(rules.limits)
+    # What the user says is no face decides nothing, and attaches to nobody.
+    weak[constraints.absent] = True
     if graph is None:
         graph = clear_neighbours(faces, least=threshold - REACH, limits=rules.limits)
-    edges = deciding_edges(graph, bias, photo, weak, threshold)
+    edges = deciding_edges(graph, bias, photo, weak, threshold, folder=folder)
     clear, burst = np.flatnonzero(~weak), bursts_of(edges, bias)
-    edges = guided_by(edges, constraints.among(clear)) if len(constraints.faces) else edges
+    edges = guided_by(edges, constraints.among(clear), folder=folder) if len(constraints.faces) else edges
     chosen = StrongFaces(faces.vectors, bias, photo, edges, clear, burst)
     grouped = group_strong(
         chosen, method=method, threshold=threshold, seed=seed, people=people, merge=rules.merge,
-        threads=threads,
+        threads=threads, folder=folder,
     )  # fmt: skip
     labels = one_face_a_photo(faces.vectors, grouped.labels, photo)
     keep = partial(
@@ -138,8 +142,10 @@ def assign(
     group = keep(_without_singles(labels))
     # A clear face that is like no other has nobody to attach to.
     hopeful = weak.copy()
-    for ends in (edges.left, edges.right):
-        hopeful[ends[edges.similarity >= threshold]] = True
+    for left, right, similarity in edge_slices(edges):
+        hopeful[left[similarity >= threshold]] = True
+        hopeful[right[similarity >= threshold]] = True
+    hopeful[constraints.absent] = False
     near = loose_neighbours(
         faces.vectors, bias, group, attach_along, among=hopeful, least=threshold - FAR, burst=burst
     )
@@ -160,23 +166,22 @@ def clear_neighbours(faces: FaceSet, *, least: float, limits: WeakLimits, thread
 
 
 def deciding_edges(
-    graph: NeighbourGraph, bias: np.ndarray, photo: np.ndarray, weak: np.ndarray, threshold: float
-) -> NeighbourGraph:
+    graph: NeighbourGraph, bias: np.ndarray, photo: np.ndarray, weak: np.ndarray, threshold: float,
+    *, folder: str | None = None,
+) -> NeighbourGraph:  # fmt: skip
     """The edges between clear faces, down to somewhat below the threshold.
 
-    Faces of one photo are no neighbours, but for near-identical ones. Arrays of `graph` may lie in files.
+    Faces of one photo are no neighbours, but for near-identical ones. Arrays of `graph` may lie in files, and
+    those of the edges do where a `folder` is given.
     """
-    parts = []
-    for start in range(0, max(len(graph.left), 1), _SLICE):
-        left, right, similarity = (
-            np.asarray(column[start : start + _SLICE])
-            for column in (graph.left, graph.right, graph.similarity)
-        )
+
+    def choose(left: np.ndarray, right: np.ndarray, similarity: np.ndarray) -> Edges:
         wanted = ~(weak[left] | weak[right]) & (similarity >= threshold - REACH)
         cosine = similarity + (bias[left] + bias[right]) / 2
         wanted &= (photo[left] != photo[right]) | (cosine >= IDENTICAL)
-        parts.append((left[wanted], right[wanted], similarity[wanted]))
-    return NeighbourGraph(graph.faces, *(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        return left[wanted], right[wanted], similarity[wanted]
+
+    return chosen_edges(graph, choose, folder=folder)
 
 
 def strong_faces(vectors: np.ndarray, bias: np.ndarray, photo: np.ndarray, threshold: float) -> StrongFaces:
@@ -250,18 +255,15 @@ def loose_neighbours(
         found = neighbours_among(vectors, loose, ATTACH_NEIGHBOURS, least=least, bias=bias, base=core)
         unlisted = _unlisted(len(group), found.face, found.similarity, ATTACH_NEIGHBOURS, least)
         return LooseNeighbours(found.face, found.other, found.similarity, unlisted, shots)
+    asking = (group < 0) & (True if among is None else among)
     parts = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
     lowest = 1.0
-    for start in range(0, len(graph.left), _SLICE):
-        left, right, similarity = (
-            np.asarray(column[start : start + _SLICE])
-            for column in (graph.left, graph.right, graph.similarity)
-        )
+    for left, right, similarity in edge_slices(graph):
         lowest = min(lowest, float(similarity.min()))
         parts += [
             (a[mine], b[mine], similarity[mine])
             for a, b in ((left, right), (right, left))
-            for mine in [group[a] < 0]
+            for mine in [asking[a]]
         ]
     face, other, similarity = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     order = np.lexsort((-similarity, face))

@@ -11,10 +11,9 @@ import numpy as np
 
 from models.calibration import USUAL_CONFIDENCE, Curve, Line
 from transforms.constraints import Constraints
-from transforms.decided_people import assign_decided
 from transforms.grouping import DEFAULT, REACH
 from transforms.increments import RENEWAL, Growth, Kept, increment, joined
-from transforms.neighbours import NeighbourGraph, graph_within, undirected
+from transforms.neighbours import NeighbourGraph, undirected
 from transforms.people import (
     NEIGHBOURS,
     Assignment,
@@ -59,13 +58,14 @@ class Search:
     least; `among` (faces, least, rows, base) → those of int64[m] rows among int64[b] base.
 
     With `along` the whole graph has weak faces in it too, who then attach along it; it is not kept.
-    `threads` may find groups in it.
+    `threads` may find groups in it; what is made of its edges lies in the local `folder`, where there is one.
     """
 
     whole: Callable[[FaceSet, float, WeakLimits], NeighbourGraph]
     among: Callable[[FaceSet, float, np.ndarray, np.ndarray], NeighbourGraph]
     along: bool = False
     threads: int = 1
+    folder: str | None = None
 
 
 def exact_search(threads: int = 1) -> Search:
@@ -140,13 +140,10 @@ def regroup(
                 return Regrouped(found, graph, frozen, INCREMENT, regrouped)
     kind = FULL if graph is None else RENEWED
     edges = search.whole(faces, least, rules.limits) if graph is None else graph
-    found = assign_decided(
-        faces, constraints,
-        lambda these, said, rows: assign(
-            these, method=method, threshold=threshold, seed=seed, rules=rules, curve=curve, people=people,
-            constraints=said, graph=_within(edges, rows),
-            attach_along=_within(edges, rows) if search.along else None, threads=search.threads,
-        ),
+    found = assign(
+        faces, method=method, threshold=threshold, seed=seed, rules=rules, curve=curve, people=people,
+        constraints=constraints, graph=edges, attach_along=edges if search.along else None,
+        threads=search.threads, folder=search.folder,
     )  # fmt: skip
     return Regrouped(
         found, None if search.along else edges, Frozen(threshold, count, least), kind, len(clear)
@@ -167,8 +164,3 @@ def _grown(graph: NeighbourGraph, fresh: NeighbourGraph, clear: np.ndarray) -> N
     """The kept graph with the new clear faces in it: each joined to its most similar clear faces."""
     graph, fresh = (g.filter(clear[g.left] & clear[g.right]) for g in (graph, fresh))
     return joined(graph, fresh)
-
-
-def _within(graph: NeighbourGraph, rows: np.ndarray) -> NeighbourGraph:
-    """`graph_within`, without a copy where the rows are all that there are."""
-    return graph if len(rows) == graph.faces else graph_within(graph, rows)

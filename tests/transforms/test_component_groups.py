@@ -5,11 +5,11 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.test_blocked_search import people_vectors
-from transforms import component_groups
+from transforms import component_groups, edge_files
 from transforms.component_groups import connected_components, group_by_component
 from transforms.fresh_threads import in_fresh_threads
 from transforms.grouping import components, fine_groups, map_equation_groups, renumbered
@@ -74,3 +74,25 @@ def test_each_element_has_a_thread_of_its_own_and_results_keep_their_order() -> 
 
     with pytest.raises(ValueError, match="0 is broken"):
         list(in_fresh_threads(fails, range(3)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data(), st.booleans(), st.integers(1, 9), st.integers(1, 40))
+def test_edges_come_batch_by_batch_in_their_order(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, in_files: bool, at_a_time: int, count: int
+) -> None:
+    folder = str(tmp_path_factory.mktemp("edges")) if in_files else None
+    left = np.sort(np.array(data.draw(st.lists(st.integers(0, 7), min_size=count, max_size=count)), np.int32))
+    batch = np.array(data.draw(st.lists(st.integers(0, 3), min_size=8, max_size=8)))
+    graph = NeighbourGraph(8, left, left + 1, np.arange(count, dtype=np.float32))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(edge_files, "_SLICE", at_a_time)
+        chosen = edge_files.chosen_edges(
+            graph, lambda a, b, s: (a[s != 3], b[s != 3], s[s != 3]), folder=folder
+        )
+        assert chosen.similarity.tolist() == [s for s in range(count) if s != 3]
+        sizes = np.bincount(batch[chosen.left], minlength=5)
+        found = list(edge_files.edges_by(chosen, lambda a: batch[a], sizes, folder=folder))
+    place = batch[left]
+    expected = [[s for s in range(count) if place[s] == number and s != 3] for number in range(5)]
+    assert [similarity.tolist() for _, _, similarity in found] == [part for part in expected if part]

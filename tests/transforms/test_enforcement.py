@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from tests.transforms.test_constraints import person, resolved, said
 from transforms.constraints import Constraints
 from transforms.corrections import Correction
-from transforms.decided_people import assign_decided
 from transforms.enforcement import enforce, freed_photos, guided_by, violations
 from transforms.neighbours import neighbour_graph
 from transforms.people import Assignment, FaceSet, assign
@@ -179,10 +178,7 @@ def face_set(vectors: np.ndarray, photo: np.ndarray, weak: np.ndarray) -> FaceSe
 
 
 def decided(faces: FaceSet, found: Constraints, *, threshold: float, method: str = "default") -> Assignment:
-    def group_faces(part: FaceSet, local: Constraints, rows: np.ndarray) -> Assignment:
-        return assign(part, method=method, threshold=threshold, seed=1, constraints=local)
-
-    return assign_decided(faces, found, group_faces)
+    return assign(faces, method=method, threshold=threshold, seed=1, constraints=found)
 
 
 @pytest.mark.parametrize("method", ["default", "agglomerative"])

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from tests.transforms.test_blocked_search import people_vectors
-from transforms import people
+from transforms import edge_files
 from transforms.constraints import Constraints, Tie
-from transforms.decided_people import assign_decided
 from transforms.enforcement import violations
 from transforms.neighbours import neighbour_graph
 from transforms.people import Assignment, FaceSet, Rules, assign
@@ -32,22 +31,23 @@ def faces_and_file(folder: Path) -> tuple[FaceSet, FaceSet]:
     return FaceSet(vectors, *features), FaceSet(file.mapped(), *features)
 
 
-def on_graph(faces: FaceSet, said: Constraints = Constraints()) -> Assignment:
+def on_graph(faces: FaceSet, said: Constraints = Constraints(), folder: str | None = None) -> Assignment:
     everyone, clear = np.arange(len(faces.photo)), np.flatnonzero(~faces.weak(Rules().limits))
     graph = neighbours_of(faces, LEVEL - 0.2, everyone, clear)
     return assign(
-        faces, method="default", threshold=LEVEL, seed=0, constraints=said, graph=graph, attach_along=graph
-    )
+        faces, method="default", threshold=LEVEL, seed=0, constraints=said, graph=graph, attach_along=graph,
+        folder=folder,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("slice_edges", [70, 8_000_000])
 def test_a_graph_and_vectors_in_files_give_the_people_that_memory_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slice_edges: int
 ) -> None:
-    monkeypatch.setattr(people, "_SLICE", slice_edges)
+    monkeypatch.setattr(edge_files, "_SLICE", slice_edges)
     faces, in_file = faces_and_file(tmp_path)
     expected = assign(faces, method="default", threshold=LEVEL, seed=0)
-    found = on_graph(in_file)
+    found = on_graph(in_file, folder=str(tmp_path))
     np.testing.assert_array_equal(found.group, expected.group)
     assert found.role.tolist() == expected.role.tolist()
     np.testing.assert_allclose(found.confidence, expected.confidence, atol=1e-4)
@@ -63,12 +63,9 @@ def test_corrections_hold_on_a_graph_in_files_as_they_do_in_memory(tmp_path: Pat
         apart=np.flatnonzero(free == 3)[:2].reshape(1, 2),
     )
     assert violations(free, said)
-    found = assign_decided(in_file, said, lambda part, local, _: on_graph(part, local))
+    found = on_graph(in_file, said, str(tmp_path))
     assert not violations(found.group, said)
-    expected = assign_decided(
-        faces, said,
-        lambda part, local, _: assign(part, method="default", threshold=LEVEL, seed=0, constraints=local),
-    )  # fmt: skip
+    expected = assign(faces, method="default", threshold=LEVEL, seed=0, constraints=said)
     np.testing.assert_array_equal(found.group, expected.group)
 
 
