@@ -13,7 +13,7 @@ import numpy as np
 
 from models.calibration import Calibration
 from pipeline.faces_to_group import ReadyFaces
-from pipeline.search_neighbours import SearchSettings, cells_to_probe, search_neighbours
+from pipeline.search_neighbours import TWICE, SearchSettings, cells_to_probe, search_neighbours
 from transforms import storage
 from transforms.cells import FARTHER, NEAR, UNSURE
 from transforms.library import Library, LibraryError
@@ -92,7 +92,7 @@ def faces_in_files(
             return graph
 
         search = Search(whole, among, along=True, threads=settings.running_threads(), folder=work)
-        visits = {"farther": FARTHER, "near": NEAR, "unsure_probes": UNSURE}
+        visits = {"farther": FARTHER, "near": NEAR, "unsure_probes": UNSURE, "more_neighbours": TWICE}
         facts.update({**asdict(settings), **visits, "seconds": seconds})
         yield ReadyFaces(replace(faces, vectors=vectors.mapped(), bias=bias), search, facts)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EXACT_FACES = 200_000
 _BYTES_A_THREAD = 400_000_000
 # A burst at the border of two cells stands in both, so that lists name it twice: they are longer by so much.
-_TWICE = 8
+TWICE = 8
 # Faces that are new look for their neighbours in this many cells, of so many faces mostly and at most.
 _PROBES, _PROBED_USUAL, _PROBED = 24, 4_000, 5_000
 
@@ -89,7 +89,7 @@ def search_neighbours(
     plan = SearchPlan(
         vectors=vectors, bias=_column("bias", bias, work),
         unsure=_column("unsure", unsure, work), work=work, centres=centres,
-        probes=settings.probes, k=k + _TWICE, least=least, most=settings.most, band=settings.band(k + _TWICE),
+        probes=settings.probes, k=k + TWICE, least=least, most=settings.most, band=settings.band(k + TWICE),
         threads=settings.running_threads(),
         compact=learn_compact_form(sample) if settings.compact else None,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -83,6 +83,15 @@ class FaceSet:
         """float32[n]: `bias`, 0 where none is known."""
         return np.zeros(len(self.vectors), np.float32) if self.bias is None else self.bias
 
+    def without(self, absent: np.ndarray) -> FaceSet:
+        """The same, with int64[a] `absent`, of whom the user says that they are no faces, as weak as can be:
+        they decide nothing, and nobody is found through them."""
+        if not len(absent):
+            return self
+        score = self.score.copy()
+        score[absent] = -1
+        return replace(self, score=score)
+
     def weak(self, limits: WeakLimits) -> np.ndarray:
         """bool[n]: which faces are weak."""
         return (
@@ -120,10 +129,9 @@ def assign(
     """
     from transforms.bursts import bursts_of  # on use: compiles
 
+    faces = faces.without(constraints.absent)
     photo = freed_photos(faces.photo, constraints) if rules.same_photo else np.arange(len(faces.vectors))
     bias, weak = faces.biases(), faces.weak(rules.limits)
-    # What the user says is no face decides nothing, and attaches to nobody.
-    weak[constraints.absent] = True
     if graph is None:
         graph = clear_neighbours(faces, least=threshold - REACH, limits=rules.limits)
     edges = deciding_edges(graph, bias, photo, weak, threshold, folder=folder)

@@ -112,7 +112,7 @@ def regroup(
     not known, or where everything is to be grouped anew. Increments are the default method's alone: what
     puts groups together by their means belongs to it.
     """
-    search = search or exact_search()
+    search, faces = search or exact_search(), faces.without(constraints.absent)
     clear = ~faces.weak(rules.limits)
     count = int(clear.sum())
     threshold = line.at(count)

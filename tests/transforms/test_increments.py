@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -219,3 +220,13 @@ def test_new_photos_of_someone_whom_a_merge_made_of_two_looks_find_them() -> Non
     after = grow(faces, result, rows, np.arange(36), Constraints(ties=(Tie(np.concatenate(now), now),)))
     assert after.kind == INCREMENT and after.regrouped == 6
     assert after.found.group.tolist() == [0] * 24 + [1] * 12
+
+
+def test_the_first_shot_of_a_burst_being_no_face_does_not_take_the_others_from_their_person() -> None:
+    person = people(np.zeros(6, int), noise=0.5)
+    shots = np.array([0, 0, 0, 1, 2, 3, 4, 5])
+    faces = replace(part_of(person, shots), photo=np.arange(8))
+    assert grouped(faces, Constraints()).found.group.tolist() == [0] * 8
+    found = grouped(faces, Constraints(absent=np.array([0])))
+    assert found.found.group.tolist() == [-1] + [0] * 7 and found.frozen.clear == 7
+    assert not np.isin([found.graph.left, found.graph.right], 0).any()
