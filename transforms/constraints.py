@@ -8,7 +8,7 @@ Only what then still can't hold together is a contradiction, and none of its lin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
@@ -67,19 +67,6 @@ class Constraints:
         parts = [self.absent, *(t.faces for t in self.ties), self.apart.ravel(), self.same_photo.ravel()]
         return np.unique(np.concatenate([*parts, *(c.faces for c in self.claims), *self.ignored]))
 
-    def within(self, rows: np.ndarray) -> Constraints:
-        """The same about the faces int64[n] `rows` (ascending) alone, by their place among these."""
-        kept = [replace(t, faces=_place(t.faces, rows), wholes=_places(t.wholes, rows)) for t in self.ties]
-        claims = [replace(c, faces=_place(c.faces, rows)) for c in self.claims]
-        return Constraints(
-            _place(self.absent, rows),
-            tuple(t for t in kept if len(t.faces)),
-            _pairs_within(self.apart, rows),
-            tuple(c for c in claims if len(c.faces)),
-            _places(self.ignored, rows),
-            _pairs_within(self.same_photo, rows),
-        )
-
     def among(self, rows: np.ndarray) -> Constraints:
         """The ties and pairs of the faces int64[n] `rows` (ascending) alone, by their row among all faces."""
         ties = (replace(t, faces=np.intersect1d(t.faces, rows)) for t in self.ties)
@@ -87,22 +74,6 @@ class Constraints:
             ties=tuple(t for t in ties if len(t.faces)),
             apart=self.apart[np.isin(self.apart, rows).all(axis=1)],
         )
-
-
-def _place(faces: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    place = np.searchsorted(rows, faces)
-    inside = place < len(rows)
-    inside[inside] = rows[place[inside]] == faces[inside]
-    return place[inside]
-
-
-def _places(sets: Iterable[np.ndarray], rows: np.ndarray) -> tuple[np.ndarray, ...]:
-    return tuple(p for p in (_place(s, rows) for s in sets) if len(p))
-
-
-def _pairs_within(pairs: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    inside = np.isin(pairs, rows).all(axis=1)
-    return np.searchsorted(rows, pairs[inside]).reshape(-1, 2)
 
 
 @dataclass

@@ -1,11 +1,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from transforms.constraints import Constraints, resolve
+from transforms.constraints import Constraints, Tie, resolve
 from transforms.corrections import Anchor, Correction, Problem
+
+
+def within(said: Constraints, rows: np.ndarray) -> Constraints:
+    """The same about the faces int64[n] `rows` (ascending) alone, by their place among these."""
+
+    def place(faces: np.ndarray) -> np.ndarray:
+        return np.searchsorted(rows, faces[np.isin(faces, rows)])
+
+    def pairs(both: np.ndarray) -> np.ndarray:
+        return np.searchsorted(rows, both[np.isin(both, rows).all(axis=1)]).reshape(-1, 2)
+
+    ties = [Tie(place(t.faces), tuple(w for w in map(place, t.wholes) if len(w))) for t in said.ties]
+    claims = [replace(c, faces=place(c.faces)) for c in said.claims]
+    return Constraints(
+        place(said.absent), tuple(t for t in ties if len(t.faces)), pairs(said.apart),
+        tuple(c for c in claims if len(c.faces)), tuple(w for w in map(place, said.ignored) if len(w)),
+        pairs(said.same_photo),
+    )  # fmt: skip
 
 
 def face(number: int) -> str:
@@ -141,11 +160,3 @@ def test_one_face_can_t_make_two_names_one_person() -> None:
 def test_a_person_whose_faces_are_all_gone_is_waited_for() -> None:
     found, (problem,) = resolved(said(2, "name", person(200, 201), name="Anna"), said(3, "same", 1, 2))
     assert problem.lines == (2,) and "waits" in problem.message and tied(found) == [[1, 2]]
-
-
-def test_constraints_within_some_faces_are_those_about_them() -> None:
-    found, _ = resolved(said(2, "merge", P, Q), said(3, "different", 31, 32), said(4, "name", 1, name="Anna"))
-    part = found.within(np.array([1, 2, 11, 31, 40]))
-    assert tied(part) == [[0, 1, 2], [0]] and not len(part.apart)
-    assert part.claims[0].faces.tolist() == [0]
-    assert found.within(np.arange(100)).apart.tolist() == found.apart.tolist()

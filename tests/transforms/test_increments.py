@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from models.calibration import Line
 from pipeline.evaluate_growth import handed_on
-from tests.transforms.test_constraints import person, resolved, said
+from tests.transforms.test_constraints import person, resolved, said, within
 from tests.transforms.test_enforcement import face_set, identities
 from transforms.bursts import BURST
 from transforms.constraints import Constraints, Tie
@@ -137,7 +137,7 @@ def test_two_named_people_stay_two_whoever_comes_between_them() -> None:
 
 def _grown_by(faces: FaceSet, found: Constraints) -> np.ndarray:
     old, now = np.arange(40), np.arange(70)
-    before = grouped(part_of(faces, old), found.within(old))
+    before = grouped(part_of(faces, old), within(found, old))
     assert len(np.unique(before.found.group)) == 2
     frozen = before.frozen.__class__(before.frozen.threshold, 100, before.frozen.least)
     after = grouped(faces, found, kept=handed_on(before, old, now), frozen=frozen, changed=NOTHING)
@@ -196,12 +196,12 @@ def test_growing_keeps_corrections_and_every_group_is_two_at_least(seed: int, st
     )  # fmt: skip
     order = np.concatenate([np.arange(10), 10 + random.permutation(count - 10)])
     rows = np.sort(order[: count // 2])
-    result = grouped(part_of(faces, rows), found.within(rows))
+    result = grouped(part_of(faces, rows), within(found, rows))
     for step in range(1, steps + 1):
         grown = np.sort(order[: count // 2 + step * count // (2 * steps)])
-        result, rows = grow(faces, result, rows, grown, found.within(grown)), grown
+        result, rows = grow(faces, result, rows, grown, within(found, grown)), grown
         group = result.found.group
-        assert violations(group, found.within(rows)) == []
+        assert violations(group, within(found, rows)) == []
         sizes = np.bincount(group[group >= 0], minlength=1)
         assert set(np.flatnonzero(sizes == 1)) <= {group[np.searchsorted(rows, 9)]}
         assert ((group >= 0) == (result.found.role != "ungrouped")).all()
