@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +21,10 @@ from transforms.edge_files import Edges, chosen_edges, edge_slices
 from transforms.enforcement import enforce, freed_photos, guided_by
 from transforms.grouping import REACH, StrongFaces, group_strong, renumbered
 from transforms.merging import group_means, row_products
-from transforms.neighbours import NeighbourGraph, nearest, neighbour_graph
+from transforms.neighbours import NeighbourGraph, neighbour_graph
+
+if TYPE_CHECKING:
+    from transforms.probe_search import Cells
 
 CORE, ATTACHED, UNGROUPED = "core", "attached", "ungrouped"
 
@@ -32,6 +36,8 @@ CLOSEST = 3
 ATTACH_NEIGHBOURS = 40
 # What lies this far below the threshold doesn't decide to whom a face attaches.
 FAR = 0.25
+# So many faces ask at a time who else they may be; where people are more than a few, in their nearest cells.
+_TOGETHER, _FEW_PEOPLE, _PEOPLE_IN_CELL, _PEOPLE_PROBES = 65_536, 20_000, 500, 24
 
 
 @dataclass(frozen=True)
@@ -365,14 +371,40 @@ def _best_people(
 
 def _lead(vectors: np.ndarray, group: np.ndarray, faces: np.ndarray, person: np.ndarray) -> np.ndarray:
     """float32[m]: by how much each face is nearer to the mean of its person than to any other's."""
+    from transforms.probe_search import neighbours_among  # on use: compiles
+
     means = group_means(vectors, group)
     means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-    index, similarity = nearest(vectors[faces], means, 2)
-    if index.shape[1] < 2:
-        return np.full(len(faces), 2, np.float32)
-    own = row_products(vectors, faces, means, person)
-    other = np.where(index[:, 0] == person, similarity[:, 1], similarity[:, 0])
-    return own - other
+    people, cells = np.arange(len(means)), _cells_of_people(means)
+    lead = row_products(vectors, faces, means, person)
+    runner_up = np.full(len(faces), -2, np.float32)
+    # One table for both, so that no face's vector is copied more than once.
+    table = np.concatenate([means, np.empty((min(len(faces), _TOGETHER), means.shape[1]), np.float32)])
+    for start in range(0, len(faces), _TOGETHER):
+        rows = np.arange(start, min(start + _TOGETHER, len(faces)))
+        table[len(means) : len(means) + len(rows)] = vectors[faces[rows]]
+        asking = len(means) + np.arange(len(rows))
+        near = neighbours_among(table, asking, 2, least=-2, base=people, cells=cells)
+        row = start + near.face - len(means)
+        others = near.other != person[row]
+        np.maximum.at(runner_up, row[others], near.similarity[others])
+    return lead - runner_up
+
+
+def _cells_of_people(means: np.ndarray) -> Cells | None:
+    """Where to look for the people like someone, None where they are few enough to compare all. float32[p, d]
+    unit `means`."""
+    if len(means) <= _FEW_PEOPLE:
+        return None
+    from transforms.cells import plan_cells, sample_size
+    from transforms.probe_search import Cells
+
+    size = sample_size(len(means), usual=_PEOPLE_IN_CELL)
+    rows = np.unique(np.linspace(0, len(means) - 1, size).astype(np.int64))
+    centres = plan_cells(
+        means[rows], faces=len(means), usual=_PEOPLE_IN_CELL, most=4 * _PEOPLE_IN_CELL, seed=0
+    )
+    return Cells.of(means, centres, _PEOPLE_PROBES)
 
 
 def own_likeness(vectors: np.ndarray, group: np.ndarray, bias: np.ndarray) -> np.ndarray:

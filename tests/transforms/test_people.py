@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.calibration import Curve
+from transforms import people as people_module
 from transforms.grouping import THRESHOLD_METHODS, renumbered
 from transforms.neighbours import neighbour_graph
 from transforms.people import (
@@ -366,3 +367,25 @@ def test_ids_do_not_depend_on_the_numbers_of_groups(data: st.DataObject) -> None
     overlaps = {(g, previous[f]) for f, g in zip(faces, groups.tolist(), strict=True) if f in previous}
     if len({person for _, person in overlaps}) == len(overlaps):
         assert first == shuffled
+
+
+@pytest.mark.parametrize("few", [0, 10_000])
+def test_the_runner_up_among_many_people_is_looked_for_where_people_are_alike(
+    few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people_module, "_FEW_PEOPLE", few)
+    monkeypatch.setattr(people_module, "_PEOPLE_IN_CELL", 20)
+    monkeypatch.setattr(people_module, "_PEOPLE_PROBES", 3)
+    monkeypatch.setattr(people_module, "_TOGETHER", 37)
+    who = np.repeat(np.arange(200), 3)
+    vectors = identities(who, noise=0.4, seed=5)
+    person = np.random.default_rng(0).integers(0, 200, len(who))
+    found = people_module._lead(vectors, who, np.arange(len(who)), person)
+    means = unit(np.array([vectors[who == p].mean(axis=0) for p in range(200)]))
+    alike = vectors @ means.T
+    own = np.take_along_axis(alike, person[:, None], axis=1)[:, 0]
+    np.put_along_axis(alike, person[:, None], -2, axis=1)
+    missed = np.abs(found - (own - alike.max(axis=1))) > 1e-4
+    assert not missed.any() if few else missed.mean() < 0.05
+    alone = people_module._lead(vectors[:3], who[:3], np.arange(3), np.zeros(3, int))
+    assert (alone > 2).all(), "nobody else is there"

@@ -32,6 +32,7 @@ def faces_and_file(folder: Path) -> tuple[FaceSet, FaceSet]:
 
 
 def on_graph(faces: FaceSet, said: Constraints = Constraints(), folder: str | None = None) -> Assignment:
+    faces = faces.without(said.absent)
     everyone, clear = np.arange(len(faces.photo)), np.flatnonzero(~faces.weak(Rules().limits))
     graph = neighbours_of(faces, LEVEL - 0.2, everyone, clear)
     return assign(
