@@ -144,7 +144,7 @@ def test_a_library_grouped_in_files_has_the_people_that_it_has_when_grouped_in_m
         ids = [p or f"alone {i}" for i, p in enumerate(table[PERSON_ID].to_pylist())]
         scores.append(clustering_scores(truth.person, np.unique(ids, return_inverse=True)[1]))
         assert sum(library.read_people(summary.revision)[FACES].to_pylist()) == 2000 - summary.ungrouped
-    assert scores[0].bcubed_precision > 0.97 and scores[0].bcubed_recall > 0.8
+    assert scores[0].bcubed_precision > 0.95 and scores[0].bcubed_recall > 0.9
     assert abs(scores[1].bcubed_f - scores[0].bcubed_f) < 0.01
     assert tables[1].equals(tables[2])
     assert tables[0][FACE_ID].equals(tables[1][FACE_ID])
