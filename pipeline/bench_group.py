@@ -346,7 +346,7 @@ def _record(row: dict, out: str) -> None:
         "Own memory is what the process needs; pages of files come besides while the system has room.",
         f"Recall is over {_QUERIES:,} faces: of their nearest {NEIGHBOURS} clear others that are as alike as "
         "the graph asks, those that show the same person, and the share of these that the graph joins to the "
-        "face.",
+        "face. Of a burst of near-identical shots only the one that stands for it counts.",
         "Compact rows were searched on 128 bytes a face (`--compact`).",
         f"Whole is the mean share of the faces of each of the {_FAMILY} largest people that lies in one "
         "group (in brackets of their clear faces), clean the mean share of that group.",
