@@ -16,7 +16,7 @@ import numpy as np
 from transforms.blocked_search import Directed, search, strongest
 from transforms.component_groups import joined_by
 from transforms.edge_files import edge_slices
-from transforms.neighbours import NeighbourGraph
+from transforms.neighbours import NeighbourGraph, cosines
 from transforms.probe_search import neighbours_among
 
 # Shots of one burst are this much alike and more; two photos of one person hardly ever are.
@@ -50,13 +50,12 @@ def past_bursts(
     stands, kept = base.copy(), []
     numbers = np.arange(len(base))
     for _ in range(_ROUNDS):
-        near = stands[found.face] & (_cosines(found.face, found.other, found.similarity, bias) >= BURST)
+        near = stands[found.face] & (cosines(found.face, found.other, found.similarity, bias) >= BURST)
         if not near.any():
             break
         pairs = _both_ways(_chosen(found, near))
         first = first_of_burst(len(base), pairs.face, pairs.other)
-        follows = first[pairs.face] == pairs.other
-        kept.append(_chosen(pairs, follows & (pairs.face != pairs.other)))
+        kept.append(_chosen(pairs, first[pairs.face] == pairs.other))
         stands &= first == numbers
         gone = base & ~stands
         left = ~(gone[found.face] | gone[found.other])
@@ -73,16 +72,10 @@ def bursts_of(graph: NeighbourGraph, bias: np.ndarray) -> np.ndarray:
 
     def near() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for left, right, similarity in edge_slices(graph):
-            chosen = _cosines(left, right, similarity, bias) >= BURST
+            chosen = cosines(left, right, similarity, bias) >= BURST
             yield left[chosen], right[chosen]
 
     return joined_by(graph.faces, near())
-
-
-def _cosines(
-    face: np.ndarray, other: np.ndarray, similarity: np.ndarray, bias: np.ndarray | None
-) -> np.ndarray:
-    return similarity if bias is None else similarity + (bias[face] + bias[other]) / 2
 
 
 def _both_ways(pairs: Directed) -> Directed:

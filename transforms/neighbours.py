@@ -87,6 +87,14 @@ def simple(graph: NeighbourGraph) -> NeighbourGraph:
     return NeighbourGraph(graph.faces, np.minimum(left, right), np.maximum(left, right), strongest)
 
 
+def cosines(
+    left: np.ndarray, right: np.ndarray, similarity: np.ndarray, bias: np.ndarray | None
+) -> np.ndarray:
+    """float32[m]: the cosines behind the similarities of faces int[m] `left` and `right`, which are less by
+    half of both `bias` float32[n]."""
+    return similarity if bias is None else similarity + (bias[left] + bias[right]) / 2
+
+
 def edge_order(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """int64[m]: where each different edge stands once, in order of int32 `left`, then `right`."""
     key = left.astype(np.int64) << 32 | right

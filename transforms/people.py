@@ -21,7 +21,7 @@ from transforms.edge_files import Edges, chosen_edges, edge_slices
 from transforms.enforcement import enforce, freed_photos, guided_by
 from transforms.grouping import REACH, StrongFaces, group_strong, renumbered
 from transforms.merging import group_means, row_products
-from transforms.neighbours import NeighbourGraph, neighbour_graph
+from transforms.neighbours import NeighbourGraph, cosines, neighbour_graph
 
 if TYPE_CHECKING:
     from transforms.probe_search import Cells
@@ -191,8 +191,8 @@ def deciding_edges(
 
     def choose(left: np.ndarray, right: np.ndarray, similarity: np.ndarray) -> Edges:
         wanted = ~(weak[left] | weak[right]) & (similarity >= threshold - REACH)
-        cosine = similarity + (bias[left] + bias[right]) / 2
-        wanted &= (photo[left] != photo[right]) | (cosine >= IDENTICAL)
+        identical = cosines(left, right, similarity, bias) >= IDENTICAL
+        wanted &= (photo[left] != photo[right]) | identical
         return left[wanted], right[wanted], similarity[wanted]
 
     return chosen_edges(graph, choose, folder=folder)

@@ -160,3 +160,11 @@ def test_one_face_can_t_make_two_names_one_person() -> None:
 def test_a_person_whose_faces_are_all_gone_is_waited_for() -> None:
     found, (problem,) = resolved(said(2, "name", person(200, 201), name="Anna"), said(3, "same", 1, 2))
     assert problem.lines == (2,) and "waits" in problem.message and tied(found) == [[1, 2]]
+
+
+def test_constraints_within_some_faces_are_those_about_them() -> None:
+    found, _ = resolved(said(2, "merge", P, Q), said(3, "different", 31, 32), said(4, "name", 1, name="Anna"))
+    part = within(found, np.array([1, 2, 11, 31, 40]))
+    assert tied(part) == [[0, 1, 2], [0]] and not len(part.apart)
+    assert part.claims[0].faces.tolist() == [0]
+    assert within(found, np.arange(100)).apart.tolist() == found.apart.tolist()
