@@ -13,6 +13,7 @@ of both: two more numbers a face make that a product too, so that neighbours are
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -37,6 +38,22 @@ class Directed:
     face: np.ndarray
     other: np.ndarray
     similarity: np.ndarray
+
+    @classmethod
+    def together(cls, parts: Iterable[Directed]) -> Directed:
+        """All of them, in no order."""
+        return cls(*map(np.concatenate, zip(*(part.columns() for part in parts), strict=True)))
+
+    def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.face, self.other, self.similarity
+
+    def where(self, which: np.ndarray) -> Directed:
+        """Those for which bool[m] `which` holds, or int[·] at those places."""
+        return Directed(*(column[which] for column in self.columns()))
+
+    def numbered(self, rows: np.ndarray) -> Directed:
+        """What was found among the faces int64[n] `rows`, by their numbers among all."""
+        return Directed(rows[self.face].astype(np.int32), rows[self.other].astype(np.int32), self.similarity)
 
 
 def _whole(count: int, step: int) -> int:

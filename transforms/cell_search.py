@@ -1,46 +1,39 @@
-"""Neighbours within one cell, however many faces it holds.
+"""Neighbours within one cell, or among all faces of a small library, however many these are.
 
-Those who are at home in it are compared with each other, and near-identical shots stand for each other from
-then on (`bursts`); then its visitors ask those who are left. A cell with more faces than it may hold is one
-much-photographed person, mostly in bursts: these are found in parts of it, before all that are left are
-compared. What is still too much is searched in overlapping parts.
+Near-identical shots stand for each other (`bursts`): most are found in a small part of all pairs. Then those
+who are left of the faces at home are compared with each other, and then visitors ask them. A cell with more
+faces than it may hold is one much-photographed person: it is searched in overlapping parts.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from transforms.blocked_search import Directed, search, similarities, strongest
-from transforms.bursts import BURST, first_of_burst, search_past_bursts
+from transforms.blocked_search import Directed, strongest
+from transforms.bursts import collapse_bursts, followed, search_past_bursts
 from transforms.probe_search import neighbours_among
 
-_BURST_NEIGHBOURS = 32
-_ROUNDS = 4
 # Visitors are compared so many at a time: memory doesn't go with their number.
 _VISITORS = 16_384
 
 
 def search_home(
-    vectors: np.ndarray, k: int, *, least: float, most: int, bias: np.ndarray | None = None
+    vectors: np.ndarray, k: int, *, least: float, most: int, bias: np.ndarray | None = None, threads: int = 1
 ) -> tuple[Directed, np.ndarray]:
-    """As `bursts.search_past_bursts`, for those who are at home in a cell, float32[n, d] unit `vectors`:
-    complete up to `most` faces."""
-    if len(vectors) <= most:
-        return search_past_bursts(vectors, k, least=least, bias=bias)
-    first = collapse_bursts(vectors, most=most)
-    follower = np.flatnonzero(first != np.arange(len(vectors))).astype(np.int32)
-    stood_for = first[follower].astype(np.int32)
-    stands = np.ones(len(vectors), bool)
-    stands[follower] = False
-    alike = similarities(vectors, bias, follower, stood_for)
-    found = [(follower, stood_for, alike)]
+    """For each of those who are at home in a cell, float32[n, d] unit `vectors`, the up to `k` others with
+    most similarity ≥ `least` (as in `blocked_search.search`), with bursts collapsed; and bool[n] which faces
+    stand for themselves. Complete where these are `most` or fewer."""
+    leader = collapse_bursts(vectors, threads=threads)
+    stands = leader == np.arange(len(vectors))
+    found = [followed(vectors, leader, bias)]
     for part in _parts(vectors, np.flatnonzero(stands), most):
         part = part[stands[part]]
-        near, left = search_past_bursts(vectors[part], k, least=least, bias=_of(bias, part))
+        near, left = search_past_bursts(
+            _of(vectors, part), k, least=least, bias=None if bias is None else bias[part], threads=threads
+        )
         stands[part[~left]] = False
-        found.append((part[near.face].astype(np.int32), part[near.other].astype(np.int32), near.similarity))
-    columns = (np.concatenate(column) for column in zip(*found, strict=True))
-    return strongest(*columns, k=k, least=least), stands
+        found.append(near.numbered(part))
+    return strongest(*Directed.together(found).columns(), k=k, least=-np.inf), stands
 
 
 def search_visitors(
@@ -49,51 +42,16 @@ def search_visitors(
 ) -> Directed:  # fmt: skip
     """For each of float32[m, d] `visitors` the up to `k` most alike, with similarity ≥ `least`, of those at
     `home`, float32[n, d]: `face` counts among visitors, `other` among these. `biases`: float32[n], [m]."""
-    faces, others, similarity = [], [], []
+    found = []
     for start in range(0, len(visitors), _VISITORS):
         asking = visitors[start : start + _VISITORS]
         bias = None if biases is None else np.append(biases[0], biases[1][start : start + _VISITORS])
-        found = neighbours_among(
+        near = neighbours_among(
             np.concatenate([home, asking]), len(home) + np.arange(len(asking)), k, least=least, bias=bias,
             base=np.arange(len(home)),
         )  # fmt: skip
-        faces.append(found.face + np.int32(start - len(home)))
-        others.append(found.other)
-        similarity.append(found.similarity)
-    return Directed(np.concatenate(faces), np.concatenate(others), np.concatenate(similarity))
-
-
-def collapse_bursts(vectors: np.ndarray, *, most: int) -> np.ndarray:
-    """int64[n]: for each face the first of its burst, which is itself for most.
-
-    Faces are compared within parts of `most`, along a direction in which they differ; several
-    directions are taken, until `most` faces or fewer stand for all. Every face is at least `BURST`
-    alike to the one that stands for it.
-    """
-    leader = np.arange(len(vectors))
-    generator = np.random.default_rng(0)
-    for _ in range(_ROUNDS):
-        alone = np.flatnonzero(leader == np.arange(len(vectors)))
-        if len(alone) <= most:
-            break
-        direction = np.asarray(generator.standard_normal(vectors.shape[1], np.float32))
-        along = alone[np.argsort(_along(vectors[alone], direction), kind="stable")]
-        for start in range(0, len(along), most):
-            part = np.sort(along[start : start + most])
-            found = search(vectors[part], _BURST_NEIGHBOURS, least=BURST)
-            leader[part] = part[first_of_burst(len(part), found.face, found.other)]
-        leader = _with_followers_near(vectors, leader)
-    return leader
-
-
-def _with_followers_near(vectors: np.ndarray, leader: np.ndarray) -> np.ndarray:
-    """Who followed a face that now follows another goes along if it is near that one, else stands alone."""
-    final = leader[leader]
-    moved = np.flatnonzero(final != leader)
-    near = similarities(vectors, None, moved, final[moved]) >= BURST
-    final[moved[~near]] = moved[~near]
-    # One that stands alone again leads nobody: its own followers were moved with it.
-    return final
+        found.append(Directed(near.face + np.int32(start - len(home)), near.other, near.similarity))
+    return Directed.together(found)
 
 
 def _along(vectors: np.ndarray, direction: np.ndarray) -> np.ndarray:
@@ -101,8 +59,9 @@ def _along(vectors: np.ndarray, direction: np.ndarray) -> np.ndarray:
     return np.einsum("ij,j->i", vectors, direction.astype(vectors.dtype))
 
 
-def _of(bias: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
-    return None if bias is None else bias[rows]
+def _of(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Those rows, ascending: no copy of all."""
+    return vectors if len(rows) == len(vectors) else vectors[rows]
 
 
 def _parts(vectors: np.ndarray, rows: np.ndarray, most: int) -> list[np.ndarray]:

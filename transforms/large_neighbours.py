@@ -128,29 +128,10 @@ class _Faces:
     def written(self, plan: SearchPlan, kind: str) -> str:
         """The name of a new file of them."""
         path = plan.new_file(kind)
-        storage.write_bytes(path + _ROWS, _bytes(self.rows.astype(_INT)))
-        storage.write_bytes(path + _BIAS, _bytes(self.bias))
-        storage.write_bytes(path, _bytes(self.stored))
+        _write(path + _ROWS, self.rows.astype(_INT))
+        _write(path + _BIAS, self.bias)
+        _write(path, self.stored)
         return path
-
-
-class AssignCells(beam.DoFn):
-    """(start, stop) of a slice → (cell, Part): writes the slice's faces sorted by the cell that is home."""
-
-    def __init__(self, plan: SearchPlan) -> None:
-        self._plan = plan
-
-    def process(self, element: tuple[int, int]) -> Iterator[tuple[int, Part]]:
-        plan, (start, stop) = self._plan, element
-        vectors, unsure = plan.vectors.read(start, stop), plan.unsure.read(start, stop) > 0
-        cells = near_cells(vectors, plan.centres, plan.probes, unsure=unsure)
-        order = np.argsort(cells[:, 0], kind="stable")
-        stored = vectors if plan.compact is None else plan.compact.encode(vectors)
-        faces = _Faces(order + start, plan.bias.read(start, stop)[order], stored[order])
-        path = faces.written(plan, "cells")
-        storage.write_bytes(path + _NEAR, _bytes(cells[order]))
-        storage.write_bytes(path + _UNSURE, _bytes(unsure[order].astype(_BYTE)))
-        yield from _ranges(cells[order, 0], start, path)
 
 
 class _InThreads(beam.DoFn):
@@ -166,9 +147,8 @@ class _InThreads(beam.DoFn):
         self._pool = ThreadPoolExecutor(self._plan.threads, initializer=torch.set_num_threads, initargs=(1,))
         self._waiting: list[Future] = []
 
-    def process(self, element: tuple[int, Iterable]) -> Iterator:
-        key, parts = element
-        self._waiting.append(self._pool.submit(self._done, key, sorted(parts)))
+    def process(self, element: tuple) -> Iterator:
+        self._waiting.append(self._pool.submit(self._done, element))
         if len(self._waiting) > self._plan.threads:
             yield from self._waiting.pop(0).result()
 
@@ -179,18 +159,34 @@ class _InThreads(beam.DoFn):
                 yield WindowedValue(found, window.max_timestamp(), (window,))
         self._pool.shutdown()
 
-    def _done(self, key: int, parts: Sequence) -> list:
+    def _done(self, element: tuple) -> list:
         raise NotImplementedError
+
+
+class AssignCells(_InThreads):
+    """(start, stop) of a slice → (cell, Part): writes the slice's faces sorted by the cell that is home."""
+
+    def _done(self, element: tuple[int, int]) -> list[tuple[int, Part]]:
+        plan, (start, stop) = self._plan, element
+        vectors, unsure = plan.vectors.read(start, stop), plan.unsure.read(start, stop) > 0
+        cells = near_cells(vectors, plan.centres, plan.probes, unsure=unsure)
+        order = np.argsort(cells[:, 0], kind="stable")
+        stored = vectors if plan.compact is None else plan.compact.encode(vectors)
+        faces = _Faces(order + start, plan.bias.read(start, stop)[order], stored[order])
+        path = faces.written(plan, "cells")
+        _write(path + _NEAR, cells[order])
+        _write(path + _UNSURE, unsure[order].astype(_BYTE))
+        return list(_ranges(cells[order, 0], start, path))
 
 
 class SearchHome(_InThreads):
     """(cell, Parts) → (cell, Sent): the neighbours of those who are at home in it among each other. Those who
     stand for themselves stay to be asked, and visit other cells, as weak faces do, who also ask at home."""
 
-    def _done(self, key: int, parts: Sequence[Part]) -> list[tuple[int, Sent]]:
+    def _done(self, element: tuple[int, Iterable[Part]]) -> list[tuple[int, Sent]]:
         from transforms.cell_search import search_home
 
-        plan = self._plan
+        plan, key, parts = self._plan, element[0], sorted(element[1])
         everyone = _Faces.read(plan, parts)
         unsure = _stored(parts, _BYTE, kind=_UNSURE) > 0
         sure = np.flatnonzero(~unsure)
@@ -221,10 +217,10 @@ class SearchVisitors(_InThreads):
     """(cell, Sent) → (band, Part): finds neighbours of a cell's visitors among those at home; what was found
     for these goes on as it is."""
 
-    def _done(self, key: int, parts: Sequence[Sent]) -> list[tuple[int, Part]]:
+    def _done(self, element: tuple[int, Iterable[Sent]]) -> list[tuple[int, Part]]:
         from transforms.cell_search import search_visitors
 
-        plan = self._plan
+        plan, parts = self._plan, sorted(element[1])
         known = [(sent.purpose, sent.part) for sent in parts if sent.purpose >= 0]
         home, visits = ([s.part for s in parts if s.purpose == purpose] for purpose in (_HOME, _VISIT))
         if not home or not visits:
@@ -243,10 +239,11 @@ class MergeFaces(_InThreads):
     """(band, Parts) → (band, Part): the best neighbours of each face of the band, from all its cells, as
     edges for the band of the edge's first face."""
 
-    def _done(self, key: int, parts: Sequence[Part]) -> list[tuple[int, Part]]:
+    def _done(self, element: tuple[int, Iterable[Part]]) -> list[tuple[int, Part]]:
         from transforms.blocked_search import strongest
 
-        edges = _edges(parts)
+        key, parts = element
+        edges = _edges(sorted(parts))
         found = strongest(
             edges["face"], edges["other"], edges["similarity"], k=self._plan.k, least=self._plan.least
         )
@@ -261,11 +258,12 @@ class MergeFaces(_InThreads):
 class UniteEdges(_InThreads):
     """(band, Parts) → Part: each edge once, in order of both faces."""
 
-    def _done(self, key: int, parts: Sequence[Part]) -> list[Part]:
-        edges = _edges(parts)
+    def _done(self, element: tuple[int, Iterable[Part]]) -> list[Part]:
+        key, parts = element
+        edges = _edges(sorted(parts))
         edges = edges[edge_order(edges["face"], edges["other"])]
         path = self._plan.new_file("edges")
-        storage.write_bytes(path, _bytes(edges))
+        _write(path, edges)
         return [Part(key, path, 0, len(edges))]
 
 
@@ -313,8 +311,10 @@ def read_edges(part: Part) -> np.ndarray:
     return read_rows(part.path, part.start, part.count, _EDGE)
 
 
-def _bytes(array: np.ndarray) -> memoryview:
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+def _write(path: str, array: np.ndarray) -> None:
+    """A file of the work folder, which nobody looks for after a crash."""
+    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    storage.write_bytes(path, data, durable=False)
 
 
 def _stored(parts: Sequence[Part], dtype: np.dtype, width: int = 1, *, kind: str = "") -> np.ndarray:
@@ -349,7 +349,7 @@ def _written_edges(plan: SearchPlan, kind: str, edges: np.ndarray, *, order: int
     if not len(edges):
         return []
     path = plan.new_file(kind)
-    storage.write_bytes(path, _bytes(edges))
+    _write(path, edges)
     return list(_ranges(edges["face"] // plan.band, order, path))
 
 

@@ -60,9 +60,9 @@ def neighbour_graph(
     order of both ends. All pairs are compared: fit for up to some 200,000 faces; see `large_neighbours`
     for more.
     """
-    from transforms.bursts import search_past_bursts  # on use: compiles
+    from transforms.cell_search import search_home  # on use: compiles
 
-    found, _ = search_past_bursts(vectors, k, least=least, bias=bias, threads=threads)
+    found, _ = search_home(vectors, k, least=least, most=len(vectors), bias=bias, threads=threads)
     return undirected(len(vectors), found)
 
 

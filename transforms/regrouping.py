@@ -96,7 +96,7 @@ def neighbours_of(
     others = np.full(count, base is None)
     if base is not None:
         others[base] = True
-    found, _ = past_bursts(among(rows, base), others, NEIGHBOURS, bias=bias, again=among)
+    found, _ = past_bursts(among(rows, base), others, NEIGHBOURS, held=NEIGHBOURS, bias=bias, again=among)
     return undirected(count, found)
 
 

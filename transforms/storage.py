@@ -84,23 +84,25 @@ def lies_inside(inner: str, outer: str) -> bool:
     return os.path.realpath(inner).startswith(os.path.join(os.path.realpath(outer), ""))
 
 
-def write_bytes(path: str, data: bytes | memoryview) -> None:
-    """Writes a file whole: after a crash there is the old content, the new, or no file.
+def write_bytes(path: str, data: bytes | memoryview, *, durable: bool = True) -> None:
+    """Writes a file whole: after a crash there is the old content, the new, or no file. Where it isn't
+    `durable`, which spares the wait for the drive, that doesn't hold when the system itself goes down: for
+    what nobody looks for after that.
 
     Raises WriteFailed where the disk is full, the folder is read-only or the share has gone;
     nothing but a ``*.partial`` file can be left behind then.
     """
     with writing(path):
-        _write_bytes(path, data)
+        _write_bytes(path, data, durable)
 
 
-def _write_bytes(path: str, data: bytes | memoryview) -> None:
-    with open_output(path) as file:
+def _write_bytes(path: str, data: bytes | memoryview, durable: bool) -> None:
+    with open_output(path, durable=durable) as file:
         file.write(bytes(data) if is_url(path) else data)
 
 
 @contextmanager
-def open_output(path: str) -> Iterator[BinaryIO]:
+def open_output(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
     """A file that is written bit by bit and appears whole, as with `write_bytes`, when the block ends.
 
     Raises WriteFailed where that fails; what else goes wrong in the block, such as reading what is to be
@@ -126,7 +128,8 @@ def open_output(path: str) -> Iterator[BinaryIO]:
             yield cast(BinaryIO, _Named(path, file))
             with writing(path):
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
         with writing(path):
             os.replace(temporary, path)
     except BaseException:
@@ -135,7 +138,8 @@ def open_output(path: str) -> Iterator[BinaryIO]:
         except OSError:
             pass
         raise
-    _sync_folder(folder)
+    if durable:
+        _sync_folder(folder)
 
 
 @contextmanager

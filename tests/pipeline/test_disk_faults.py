@@ -65,13 +65,13 @@ class FailingDrive:
         monkeypatch.setattr(storage, "_write_bytes", self.write)
         monkeypatch.setattr(os, "fsync", self.sync)
 
-    def write(self, path: str, data: bytes) -> None:
+    def write(self, path: str, data: bytes, durable: bool) -> None:
         self._kind = MARKS.sub("*", os.path.relpath(path, self._library))
         if self._kind == "library.json":  # three times: begun, with its archive, with its fingerprint
             info = json.loads(bytes(data))
             self._kind += f" {bool(info['roots'])} {bool(info['fingerprint'])}"
         try:
-            self._write(path, data)
+            self._write(path, data, durable)
         finally:
             self._kind = None
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.drawn_people import identities
+from transforms import bursts
 from transforms.blocked_search import Directed, search
 from transforms.bursts import BURST, bursts_of, search_past_bursts
 from transforms.cell_search import search_home
@@ -42,8 +45,17 @@ def all_alike(vectors: np.ndarray, bias: np.ndarray | float = 0.0) -> np.ndarray
     return alike
 
 
-@pytest.mark.parametrize("find", [search_past_bursts, partial(search_home, most=10_000)])
-def test_a_burst_longer_than_the_list_is_one_face_that_sees_the_others(find) -> None:
+def find_collapsed(*args, **named) -> tuple[Directed, np.ndarray]:
+    """What a full cell does, for a few faces."""
+    with mock.patch.object(bursts, "_FEW", 64):
+        return search_home(*args, most=10_000, **named)
+
+
+SEARCHES = [search_past_bursts, partial(search_home, most=10_000), find_collapsed]
+
+
+@pytest.mark.parametrize("find", SEARCHES)
+def test_a_burst_longer_than_the_list_is_one_face_that_sees_the_others(find: Callable) -> None:
     vectors, moment = moments(6, 40), np.repeat(np.arange(6), 40)
     plain, (found, stands) = search(vectors, 20, least=0.5), find(vectors, 20, least=0.5)
     assert not joined(plain, moment)
@@ -56,28 +68,31 @@ def test_a_burst_longer_than_the_list_is_one_face_that_sees_the_others(find) -> 
     assert (found.similarity[others] >= BURST).all()
 
 
-def test_a_film_of_thousands_of_near_identical_shots_is_seen_past_too() -> None:
+@pytest.mark.parametrize("find", SEARCHES)
+def test_a_film_of_thousands_of_near_identical_shots_is_seen_past_too(find: Callable) -> None:
     """More shots than one list holds: it takes several rounds."""
     film, other = moments(2, 1)
     random = np.random.default_rng(3)
     shots = np.concatenate([np.repeat(film[None], 900, axis=0), np.repeat(other[None], 30, axis=0)])
     shots = shots + 0.008 * random.normal(size=shots.shape)
     vectors = (shots / np.linalg.norm(shots, axis=1, keepdims=True)).astype(np.float32)
-    found, stands = search_past_bursts(vectors, 10, least=0.5)
+    found, stands = find(vectors, 10, least=0.5)
     assert joined(found, np.repeat([0, 1], [900, 30])) == {(0, 1)}
     assert np.flatnonzero(stands).tolist() == [0, 900]
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("find", SEARCHES)
+@settings(max_examples=30, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 30), min_size=1, max_size=8),
     k=st.integers(3, 12),
     noise=st.floats(0.005, 0.05),
     seed=st.integers(0, 1000),
     threads=st.integers(1, 2),
+    more=st.sampled_from([0, 2, 8]),
 )
 def test_who_stands_has_the_nearest_of_those_who_stand(
-    sizes: list[int], k: int, noise: float, seed: int, threads: int
+    find: Callable, sizes: list[int], k: int, noise: float, seed: int, threads: int, more: int
 ) -> None:
     random = np.random.default_rng(seed)
     vectors = np.repeat(identities(1, len(sizes), noise=0.5, seed=seed)[0], sizes, axis=0)
@@ -85,7 +100,8 @@ def test_who_stands_has_the_nearest_of_those_who_stand(
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     vectors = vectors[random.permutation(len(vectors))]
     bias = random.normal(0, 0.05, len(vectors)).astype(np.float32)
-    found, stands = search_past_bursts(vectors, k, least=0.3, bias=bias, threads=threads)
+    with mock.patch.object(bursts, "_MORE", more):
+        found, stands = find(vectors, k, least=0.3, bias=bias, threads=threads)
     alike = all_alike(vectors, bias)
     standing = np.where(stands, alike, -2)
     for face in range(len(vectors)):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.transforms.test_blocked_search import people_vectors
+from transforms import bursts as bursts_of_faces
 from transforms import cell_search
 from transforms.blocked_search import search
 from transforms.bursts import BURST, search_past_bursts
@@ -20,13 +21,22 @@ def bursts(people: int, each: int, shots: int) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def test_a_face_stands_for_near_identical_ones_alone() -> None:
-    vectors = bursts(3, 10, 8)
-    leader = collapse_bursts(vectors, most=40)
-    leaders = np.flatnonzero(leader == np.arange(len(vectors)))
-    assert len(leaders) <= 60 < len(vectors)
-    assert (leader[leader] == leader).all()
-    assert (np.einsum("ij,ij->i", vectors, vectors[leader]) >= BURST - 1e-6).all()
+@pytest.mark.parametrize("threads", [1, 3])
+def test_most_shots_follow_a_near_identical_one_before_them(threads: int) -> None:
+    vectors = bursts(12, 40, 8)
+    leader = collapse_bursts(vectors, threads=threads)
+    numbers = np.arange(len(vectors))
+    assert (leader <= numbers).all()
+    follows = leader != numbers
+    assert (np.einsum("ij,ij->i", vectors, vectors[leader])[follows] >= BURST - 1e-6).all()
+    # Of each of 480 moments seven shots could follow the first.
+    assert follows.sum() > 0.9 * 480 * 7
+    np.testing.assert_array_equal(leader, collapse_bursts(vectors))
+
+
+def test_who_is_like_nobody_follows_nobody() -> None:
+    vectors = people_vectors(1500, 1)
+    np.testing.assert_array_equal(collapse_bursts(vectors), np.arange(1500))
 
 
 def test_a_cell_that_is_not_too_full_is_searched_completely() -> None:
@@ -74,7 +84,8 @@ def test_visitors_find_those_at_home_alone(monkeypatch: pytest.MonkeyPatch, at_a
     assert not len(nobody.face)
 
 
-def test_copies_of_one_face_are_no_endless_work() -> None:
+def test_copies_of_one_face_are_no_endless_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bursts_of_faces, "_FEW", 64)
     vectors = np.repeat(people_vectors(1, 1), 300, axis=0)
     found, stands = search_home(vectors, 5, least=0.9, most=50)
     assert len(np.unique(np.append(found.face, found.other))) == 300 and stands.sum() == 1

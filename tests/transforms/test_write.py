@@ -152,7 +152,7 @@ def test_a_full_disk_is_told_with_the_remedy(library: Library, monkeypatch: pyte
     step = WriteChunk(config(library, progress_fd=writing))
     step.start_bundle()
 
-    def full(path: str, data: bytes) -> None:
+    def full(path: str, data: bytes, durable: bool) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(storage, "_write_bytes", full)
