@@ -27,8 +27,8 @@ from pipeline.search_neighbours import SearchSettings
 from transforms import storage
 from transforms.clustering_scores import clustering_scores
 from transforms.library import Library
-from transforms.neighbours import NeighbourGraph, pair_keys
-from transforms.people import NEIGHBOURS, Rules
+from transforms.neighbours import NEIGHBOURS, NeighbourGraph, pair_keys
+from transforms.people import Rules
 from transforms.synthetic_faces import SyntheticPeople
 from transforms.synthetic_library import write_synthetic_library
 from transforms.tables import PERSON_ID

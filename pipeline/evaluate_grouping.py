@@ -27,7 +27,8 @@ from transforms.clustering_scores import ClusteringScores, clustering_scores
 from transforms.grouping import DEFAULT, KMEANS, METHODS, REACH
 from transforms.grouping_samples import LabelledFaces, of_share, with_many_photos
 from transforms.library import Library, LibraryError
-from transforms.people import NEIGHBOURS, Assignment, FaceSet, Rules, WeakLimits, assign
+from transforms.neighbours import NEIGHBOURS
+from transforms.people import Assignment, FaceSet, Rules, WeakLimits, assign
 from transforms.tables import PATH_BYTES, PHOTO_ID
 from transforms.vector_file import write_vectors
 

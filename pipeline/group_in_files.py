@@ -17,8 +17,8 @@ from pipeline.search_neighbours import TWICE, SearchSettings, cells_to_probe, se
 from transforms import storage
 from transforms.cells import FARTHER, NEAR, UNSURE
 from transforms.library import Library, LibraryError
-from transforms.neighbours import NeighbourGraph
-from transforms.people import NEIGHBOURS, FaceSet, WeakLimits
+from transforms.neighbours import NEIGHBOURS, NeighbourGraph
+from transforms.people import FaceSet, WeakLimits
 from transforms.present_rows import FaceOrder
 from transforms.regrouping import Search, neighbours_of
 from transforms.tables import EMBEDDING, matrix

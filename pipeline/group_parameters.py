@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from transforms import grouping, people
+from transforms import attaching, grouping
 from transforms.density import SMALLEST, TOO_NEAR
 from transforms.enforcement import MEETING
 from transforms.grouping import AGGLOMERATIVE, CHINESE_WHISPERS, DEFAULT, HDBSCAN, KMEANS
 from transforms.increments import RENEWAL
 from transforms.merging import SEEN_TOGETHER, SHARPENING, SURENESS
-from transforms.people import Rules
+from transforms.neighbours import NEIGHBOURS
+from transforms.people import IDENTICAL, Rules
 
 
 def parameters(method: str, rules: Rules, number: int | None = None) -> dict[str, object]:
@@ -17,14 +18,14 @@ def parameters(method: str, rules: Rules, number: int | None = None) -> dict[str
     from transforms.bursts import BURST  # on use: compiles
 
     return {
-        "neighbours": people.NEIGHBOURS,
+        "neighbours": NEIGHBOURS,
         "bursts_from": BURST,
-        "same_photo": {"apart": rules.same_photo, "but_from": people.IDENTICAL, "meeting": MEETING},
+        "same_photo": {"apart": rules.same_photo, "but_from": IDENTICAL, "meeting": MEETING},
         "attaching": {
-            "closest": people.CLOSEST,
-            "neighbours": people.ATTACH_NEIGHBOURS,
+            "closest": attaching.CLOSEST,
+            "neighbours": attaching.ATTACH_NEIGHBOURS,
             "margin": rules.margin,
-            "far": people.FAR,
+            "far": attaching.FAR,
         },
         "renewal": RENEWAL,
         method: _of_method(method, rules, number),

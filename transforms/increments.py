@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from models.calibration import Curve
+from transforms.attaching import attach, loose_neighbours
 from transforms.constraints import Constraints
 from transforms.enforcement import enforce, freed_photos, guided_by
 from transforms.grouping import StrongFaces, fine_groups, merged_groups
@@ -27,9 +28,7 @@ from transforms.people import (
     Assignment,
     FaceSet,
     Rules,
-    attach,
     deciding_edges,
-    loose_neighbours,
     one_face_a_photo,
     own_likeness,
 )

@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from transforms.blocked_search import Directed
 
+# So many neighbours of a face are looked for.
+NEIGHBOURS = 48
 _BLOCK = 1024
 
 

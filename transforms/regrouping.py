@@ -13,9 +13,8 @@ from models.calibration import USUAL_CONFIDENCE, Curve, Line
 from transforms.constraints import Constraints
 from transforms.grouping import DEFAULT, REACH
 from transforms.increments import RENEWAL, Growth, Kept, increment, joined
-from transforms.neighbours import NeighbourGraph, undirected
+from transforms.neighbours import NEIGHBOURS, NeighbourGraph, undirected
 from transforms.people import (
-    NEIGHBOURS,
     Assignment,
     FaceSet,
     Rules,

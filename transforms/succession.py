@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from transforms.constraints import Constraints
 from transforms.library import Library
-from transforms.people import person_ids
+from transforms.person_ids import person_ids
 from transforms.references import best_faces
 from transforms.successors import Successors
 from transforms.tables import (

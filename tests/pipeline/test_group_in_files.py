@@ -16,8 +16,7 @@ from transforms import storage
 from transforms.bursts import bursts_of
 from transforms.clustering_scores import clustering_scores
 from transforms.library import Library
-from transforms.neighbours import neighbour_graph
-from transforms.people import NEIGHBOURS
+from transforms.neighbours import NEIGHBOURS, neighbour_graph
 from transforms.synthetic_faces import SyntheticPeople, synthetic_faces
 from transforms.synthetic_library import part_chunks, write_synthetic_library
 from transforms.tables import FACE_ID, FACES, PERSON_ID

@@ -10,7 +10,8 @@ from pipeline.group_parameters import parameters
 from tests.labelled_library import PEOPLE, labelled_library
 from transforms import density, merging
 from transforms.grouping import KMEANS, METHODS
-from transforms.people import NEIGHBOURS, Rules
+from transforms.neighbours import NEIGHBOURS
+from transforms.people import Rules
 
 
 @pytest.mark.parametrize("method", METHODS)

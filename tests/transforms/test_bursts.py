@@ -14,8 +14,8 @@ from transforms import bursts
 from transforms.blocked_search import Directed, search
 from transforms.bursts import BURST, bursts_of, search_past_bursts
 from transforms.cell_search import search_home
-from transforms.neighbours import NeighbourGraph, neighbour_graph, undirected
-from transforms.people import NEIGHBOURS, FaceSet, assign
+from transforms.neighbours import NEIGHBOURS, NeighbourGraph, neighbour_graph, undirected
+from transforms.people import FaceSet, assign
 from transforms.regrouping import neighbours_of
 
 

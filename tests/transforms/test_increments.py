@@ -16,8 +16,8 @@ from transforms.constraints import Constraints, Tie
 from transforms.enforcement import violations
 from transforms.grouping import REACH, renumbered
 from transforms.increments import part_of
-from transforms.neighbours import neighbour_graph
-from transforms.people import NEIGHBOURS, FaceSet
+from transforms.neighbours import NEIGHBOURS, neighbour_graph
+from transforms.people import FaceSet
 from transforms.regrouping import FULL, INCREMENT, RENEWED, Regrouped, regroup
 
 NOTHING = np.zeros(0, np.int64)
