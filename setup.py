@@ -38,7 +38,7 @@ setup(
         "scipy>=1.11",
         "scikit-learn>=1.4",
         "hdbscan>=0.8.40",
-        "networkit>=11",
+        "networkit>=11.3",
         "threadpoolctl>=3.1",
         "pyarrow>=16",
         # Joins and sorts of exports, in bounded memory.

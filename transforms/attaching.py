@@ -96,7 +96,7 @@ def _unlisted(faces: int, face: np.ndarray, similarity: np.ndarray, k: int, leas
 
 def attach(
     vectors: np.ndarray, group: np.ndarray, photo: np.ndarray, near: LooseNeighbours | None = None, *,
-    threshold: float, margin: float = MARGIN,
+    threshold: float, margin: float = MARGIN, threads: int = 1,
 ) -> np.ndarray:  # fmt: skip
     """int64[n]: `group` with ungrouped faces put to the person that they clearly fit.
 
@@ -112,7 +112,7 @@ def attach(
     loose, best, fit, second, alone = _best_people(near, group)
     # Who sees one person alone among the neighbours may have a runner-up beyond them.
     unseen = np.flatnonzero(alone & (fit >= threshold) & (near.unlisted[loose] > fit - margin))
-    second[unseen] = fit[unseen] - _lead(vectors, group, loose[unseen], best[unseen])
+    second[unseen] = fit[unseen] - _lead(vectors, group, loose[unseen], best[unseen], threads)
     fits = np.flatnonzero((fit >= threshold) & (fit - second >= margin))
     fits = fits[np.lexsort((loose[fits], -fit[fits]))]
     places = int(photo.max(initial=0)) + 1
@@ -154,7 +154,9 @@ def _best_people(
     return face[first], person[first], fits[first], np.where(seen, fits[after], -1.0), ~seen
 
 
-def _lead(vectors: np.ndarray, group: np.ndarray, faces: np.ndarray, person: np.ndarray) -> np.ndarray:
+def _lead(
+    vectors: np.ndarray, group: np.ndarray, faces: np.ndarray, person: np.ndarray, threads: int = 1
+) -> np.ndarray:
     """float32[m]: by how much each face is nearer to the mean of its person than to any other's."""
     from transforms.probe_search import neighbours_among  # on use: compiles
 
@@ -169,7 +171,7 @@ def _lead(vectors: np.ndarray, group: np.ndarray, faces: np.ndarray, person: np.
         rows = np.arange(start, min(start + _TOGETHER, len(faces)))
         table[len(means) : len(means) + len(rows)] = vectors[faces[rows]]
         asking = len(means) + np.arange(len(rows))
-        near = neighbours_among(table, asking, 2, least=-2, base=people, cells=cells)
+        near = neighbours_among(table, asking, 2, least=-2, base=people, cells=cells, threads=threads)
         row = start + near.face - len(means)
         others = near.other != person[row]
         np.maximum.at(runner_up, row[others], near.similarity[others])

@@ -24,8 +24,8 @@ import torch
 from transforms.best_neighbours import BFLOAT16, FLOAT32, Best, Format
 
 BLOCK, _COLUMNS = 512, 4096
-# Matrix units take so many numbers of a vector at a time.
-_STEP = 32
+# Matrix units take so many numbers of a vector at a time; sides of products are multiples of so many rows.
+_STEP, _FILL = 32, 128
 # All bits of a float32 but its sign.
 _REST = np.int32(0x7FFFFFFF)
 
@@ -66,8 +66,7 @@ class Table:
     """Vectors as they are multiplied: `left(a) @ right(b).T` holds the similarities of rows a and b.
 
     With biases the numbers of a `vectors` row are followed by 1 and minus half of its bias, which are
-    swapped on the left. Rows of zeros fill the last block: for each shape of a product code is compiled,
-    which takes longer than the product.
+    swapped on the left. Rows of zeros fill the last block, for code is compiled for each shape of a product.
     """
 
     rows: torch.Tensor
@@ -78,7 +77,7 @@ class Table:
         """Of float32[n, d] unit `vectors` and perhaps float32[n] `bias`."""
         count, dimensions = vectors.shape
         width = dimensions if bias is None else _whole(dimensions + 2, _STEP)
-        rows = torch.zeros((_whole(count, BLOCK), width), dtype=form.dtype)
+        rows = torch.zeros((_whole(count, _FILL), width), dtype=form.dtype)
         rows[:count, :dimensions] = torch.from_numpy(vectors)
         if bias is None:
             return cls(rows)
@@ -87,11 +86,12 @@ class Table:
         return cls(rows, dimensions)
 
     def left(self, which: slice | torch.Tensor) -> torch.Tensor:
-        """Up to a block of rows, filled up to a block, for the left side of a product."""
+        """Up to a block of rows, and some of zeros, for the left side of a product."""
         chosen = self.rows[which]
-        if self.swapped is None and len(chosen) == BLOCK:
+        filled = _whole(len(chosen), _FILL)
+        if self.swapped is None and len(chosen) == filled:
             return chosen
-        rows = torch.zeros((BLOCK, chosen.shape[1]), dtype=chosen.dtype)
+        rows = torch.zeros((filled, chosen.shape[1]), dtype=chosen.dtype)
         rows[: len(chosen)] = chosen
         if self.swapped is not None:
             ends = [self.swapped + 1, self.swapped]

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from transforms.edge_files import Edges, chosen_edges, edge_slices
@@ -233,8 +233,8 @@ def _partition(algorithm, graph: NeighbourGraph, threshold: float, *arguments) -
     networkit.setNumberOfThreads(1)
     graph = simple(graph)
     weight = (np.maximum(graph.similarity - threshold, 0) + LEAST_WEIGHT).astype(np.float64)
-    ends = (graph.left.astype(np.uint64), graph.right.astype(np.uint64))
-    built = networkit.GraphFromCoo((weight, ends), n=graph.faces, weighted=True)
+    matrix = csr_matrix((weight, (graph.left, graph.right)), (graph.faces, graph.faces))
+    built = networkit.graph.GraphFromCsr(matrix, directed=False, weighted=True)
     run = algorithm(built, *arguments)
     run.run()
     return np.array(run.getPartition().getVector(), np.int64)

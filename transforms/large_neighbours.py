@@ -13,7 +13,7 @@ what when.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -40,6 +40,8 @@ _COMPACT_MARGIN, _COMPACT_SLACK = 0.02, 16
 _OVERFULL = 1.5
 # What lies beside a file of stored vectors: rows, biases, cells they look in, whether they are weak.
 _ROWS, _BIAS, _NEAR, _UNSURE = ".rows", ".bias", ".near", ".unsure"
+# So many elements wait for each thread.
+_WAITING = 8
 # What a part that is sent to a cell is for, where it isn't edges for a band.
 _HOME, _VISIT = -2, -1
 
@@ -135,7 +137,8 @@ class _Faces:
 
 
 class _InThreads(beam.DoFn):
-    """Works off elements in threads, and hands on what each gives in their order."""
+    """Works off elements in threads, and hands on what each gives in their order. Several wait, so that no
+    thread has nothing to do while another is busy with a large cell."""
 
     def __init__(self, plan: SearchPlan) -> None:
         self._plan = plan
@@ -148,8 +151,8 @@ class _InThreads(beam.DoFn):
         self._waiting: list[Future] = []
 
     def process(self, element: tuple) -> Iterator:
-        self._waiting.append(self._pool.submit(self._done, element))
-        if len(self._waiting) > self._plan.threads:
+        self._waiting.append(self._pool.submit(self._done, *self._work(element)))
+        if len(self._waiting) > _WAITING * self._plan.threads:
             yield from self._waiting.pop(0).result()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
@@ -159,15 +162,23 @@ class _InThreads(beam.DoFn):
                 yield WindowedValue(found, window.max_timestamp(), (window,))
         self._pool.shutdown()
 
-    def _done(self, element: tuple) -> list:
+    def _work(self, element: tuple) -> tuple:
+        """What a thread gets of (key, Parts)."""
+        key, parts = element
+        return key, sorted(parts)
+
+    def _done(self, *work) -> list:
         raise NotImplementedError
 
 
 class AssignCells(_InThreads):
     """(start, stop) of a slice → (cell, Part): writes the slice's faces sorted by the cell that is home."""
 
-    def _done(self, element: tuple[int, int]) -> list[tuple[int, Part]]:
-        plan, (start, stop) = self._plan, element
+    def _work(self, element: tuple[int, int]) -> tuple[int, int]:
+        return element
+
+    def _done(self, start: int, stop: int) -> list[tuple[int, Part]]:
+        plan = self._plan
         vectors, unsure = plan.vectors.read(start, stop), plan.unsure.read(start, stop) > 0
         cells = near_cells(vectors, plan.centres, plan.probes, unsure=unsure)
         order = np.argsort(cells[:, 0], kind="stable")
@@ -183,10 +194,10 @@ class SearchHome(_InThreads):
     """(cell, Parts) → (cell, Sent): the neighbours of those who are at home in it among each other. Those who
     stand for themselves stay to be asked, and visit other cells, as weak faces do, who also ask at home."""
 
-    def _done(self, element: tuple[int, Iterable[Part]]) -> list[tuple[int, Sent]]:
+    def _done(self, key: int, parts: Sequence[Part]) -> list[tuple[int, Sent]]:
         from transforms.cell_search import search_home
 
-        plan, key, parts = self._plan, element[0], sorted(element[1])
+        plan = self._plan
         everyone = _Faces.read(plan, parts)
         unsure = _stored(parts, _BYTE, kind=_UNSURE) > 0
         sure = np.flatnonzero(~unsure)
@@ -217,10 +228,10 @@ class SearchVisitors(_InThreads):
     """(cell, Sent) → (band, Part): finds neighbours of a cell's visitors among those at home; what was found
     for these goes on as it is."""
 
-    def _done(self, element: tuple[int, Iterable[Sent]]) -> list[tuple[int, Part]]:
+    def _done(self, key: int, parts: Sequence[Sent]) -> list[tuple[int, Part]]:
         from transforms.cell_search import search_visitors
 
-        plan, parts = self._plan, sorted(element[1])
+        plan = self._plan
         known = [(sent.purpose, sent.part) for sent in parts if sent.purpose >= 0]
         home, visits = ([s.part for s in parts if s.purpose == purpose] for purpose in (_HOME, _VISIT))
         if not home or not visits:
@@ -239,11 +250,10 @@ class MergeFaces(_InThreads):
     """(band, Parts) → (band, Part): the best neighbours of each face of the band, from all its cells, as
     edges for the band of the edge's first face."""
 
-    def _done(self, element: tuple[int, Iterable[Part]]) -> list[tuple[int, Part]]:
+    def _done(self, key: int, parts: Sequence[Part]) -> list[tuple[int, Part]]:
         from transforms.blocked_search import strongest
 
-        key, parts = element
-        edges = _edges(sorted(parts))
+        edges = _edges(parts)
         found = strongest(
             edges["face"], edges["other"], edges["similarity"], k=self._plan.k, least=self._plan.least
         )
@@ -258,9 +268,8 @@ class MergeFaces(_InThreads):
 class UniteEdges(_InThreads):
     """(band, Parts) → Part: each edge once, in order of both faces."""
 
-    def _done(self, element: tuple[int, Iterable[Part]]) -> list[Part]:
-        key, parts = element
-        edges = _edges(sorted(parts))
+    def _done(self, key: int, parts: Sequence[Part]) -> list[Part]:
+        edges = _edges(parts)
         edges = edges[edge_order(edges["face"], edges["other"])]
         path = self._plan.new_file("edges")
         _write(path, edges)

@@ -150,7 +150,9 @@ def assign(
     near = loose_neighbours(
         faces.vectors, bias, group, attach_along, among=hopeful, least=threshold - FAR, burst=burst
     )
-    attached = keep(attach(faces.vectors, group, photo, near, threshold=threshold, margin=rules.margin))
+    attached = keep(
+        attach(faces.vectors, group, photo, near, threshold=threshold, margin=rules.margin, threads=threads)
+    )
     role = np.where(attached < 0, UNGROUPED, np.where(group >= 0, CORE, ATTACHED)).astype(object)
     likeness = own_likeness(faces.vectors, attached, bias)
     sure = np.where(attached >= 0, curve.at(likeness - threshold), 0).astype(np.float32)
