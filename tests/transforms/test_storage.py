@@ -156,6 +156,19 @@ def test_a_drive_that_refuses_to_sync_folders_is_no_error(
     assert (tmp_path / "file").read_bytes() == b"new"
 
 
+def test_what_nobody_looks_for_after_a_crash_is_written_whole_without_waiting_for_the_drive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    monkeypatch.setattr(os, "fsync", Fault(os.fsync, 1, OSError(5, "a drive that is slow")))
+    storage.write_bytes(str(path), b"new", durable=False)
+    assert path.read_bytes() == b"new"
+    monkeypatch.setattr(os, "replace", Fault(os.replace, 1, OSError(28, "No space left on device")))
+    with pytest.raises(storage.WriteFailed):
+        storage.write_bytes(str(path), b"newer", durable=False)
+    assert os.listdir(tmp_path) == ["file"] and path.read_bytes() == b"new"
+
+
 def test_errors_of_a_store_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     MemoryFileSystem.failures["testmem://bucket/file"] = OSError("403 forbidden")
     with pytest.raises(OSError, match="403"):
