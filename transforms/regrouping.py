@@ -125,10 +125,11 @@ def regroup(
         if grows or (known is not None and (little or frozen.least <= least)):
             least = frozen.least
             among = partial(search.among, faces, least)
-            near = partial(_near_all, among, clear)
+            asked = clear if known is None else clear & _first_of_bursts(known, faces.biases())
+            near = partial(_near_all, among, clear, asked)
             # A weak face has no place in the graph, but may attach to someone.
             new = np.flatnonzero(~kept.known & (clear | grows))
-            fresh = near(new) if grows else among(new, np.flatnonzero(clear))
+            fresh = near(new) if grows else among(new, np.flatnonzero(asked))
             graph = _grown(known, fresh, clear) if known is not None else None
             if grows:
                 assert changed is not None
@@ -149,13 +150,21 @@ def regroup(
     )
 
 
+def _first_of_bursts(graph: NeighbourGraph, bias: np.ndarray) -> np.ndarray:
+    """bool[n]: who stands for themselves, as far as the `graph` tells of bursts."""
+    from transforms.bursts import bursts_of  # on use: compiles
+
+    return bursts_of(graph, bias) == np.arange(graph.faces)
+
+
 def _near_all(
-    among: Callable[[np.ndarray, np.ndarray], NeighbourGraph], clear: np.ndarray, rows: np.ndarray
-) -> NeighbourGraph:
-    """The neighbours of int64[m] `rows`, who are new or stand alone, among all faces: of each the clear ones,
-    and of those that are `clear` bool[n] the weak ones who may attach to them. In one list blurred faces,
-    which lie close together, would keep each other from finding clear ones."""
-    found = among(rows, np.flatnonzero(clear))
+    among: Callable[[np.ndarray, np.ndarray], NeighbourGraph], clear: np.ndarray, asked: np.ndarray,
+    rows: np.ndarray,
+) -> NeighbourGraph:  # fmt: skip
+    """The neighbours of int64[m] `rows`, who are new or stand alone, among all faces: of each the clear ones
+    that are `asked` bool[n], and of those that are `clear` bool[n] the weak ones who may attach to them. In
+    one list blurred faces, which lie close together, would keep each other from finding clear ones."""
+    found = among(rows, np.flatnonzero(asked))
     return joined(found, among(rows[clear[rows]], np.flatnonzero(~clear)))
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from models.calibration import Line
 from pipeline.evaluate_growth import handed_on
+from tests.transforms.test_bursts import moments
 from tests.transforms.test_constraints import person, resolved, said, within
 from tests.transforms.test_enforcement import face_set, identities
 from transforms.bursts import BURST
@@ -16,9 +17,9 @@ from transforms.constraints import Constraints, Tie
 from transforms.enforcement import violations
 from transforms.grouping import REACH, renumbered
 from transforms.increments import part_of
-from transforms.neighbours import NEIGHBOURS, neighbour_graph
+from transforms.neighbours import NEIGHBOURS, NeighbourGraph, neighbour_graph
 from transforms.people import FaceSet
-from transforms.regrouping import FULL, INCREMENT, RENEWED, Regrouped, regroup
+from transforms.regrouping import FULL, INCREMENT, RENEWED, Regrouped, exact_search, regroup
 
 NOTHING = np.zeros(0, np.int64)
 grouped = partial(regroup, method="default", seed=0, line=Line(0.6, 0.0))
@@ -50,6 +51,26 @@ def test_new_faces_join_their_people_and_nobody_else_is_looked_at() -> None:
     assert (before.kind, after.kind) == (FULL, INCREMENT)
     assert after.regrouped == 3
     np.testing.assert_array_equal(renumbered(after.found.group), renumbered(who))
+
+
+def test_of_a_known_burst_new_faces_are_compared_with_one_shot() -> None:
+    vectors = moments(5, 12)
+    faces = face_set(vectors, np.arange(60), np.zeros(60, bool))
+    old, exact = np.arange(48), exact_search()
+    asked: list[np.ndarray] = []
+
+    def among(faces: FaceSet, least: float, rows: np.ndarray, base: np.ndarray) -> NeighbourGraph:
+        asked.append(base)
+        return exact.among(faces, least, rows, base)
+
+    before = grouped(part_of(faces, old), Constraints())
+    after = grouped(
+        faces, Constraints(), kept=handed_on(before, old, np.arange(60)), frozen=before.frozen,
+        changed=NOTHING, search=replace(exact, among=among),
+    )  # fmt: skip
+    # Four moments are known; of the new shots nothing is.
+    assert asked[0].tolist() == [0, 12, 24, 36, *range(48, 60)]
+    assert after.kind == RENEWED and set(after.found.group.tolist()) == {0}
 
 
 def test_a_quarter_more_renews_the_threshold_on_the_kept_graph() -> None:
