@@ -34,7 +34,7 @@ _ROUNDS = 16
 _GUIDED, _BESIDE, _GOES, _WORTH, _FEW = 64, 128, 4, 0.05, 1024
 _SLICE = 8192
 # Lists are so much longer at first, since some in them will turn out to be in bursts.
-_MORE = 8
+MORE = 8
 
 
 def collapse_bursts(vectors: np.ndarray, *, threads: int = 1) -> np.ndarray:
@@ -89,12 +89,12 @@ def search_past_bursts(
 ) -> tuple[Directed, np.ndarray]:
     """As `blocked_search.search`, with bursts collapsed; and bool[n] which faces stand for themselves.
     Quick where few bursts are left (`collapse_bursts`)."""
-    found = search(vectors, k + _MORE, least=least, bias=bias, threads=threads)
+    found = search(vectors, k + MORE, least=least, bias=bias, threads=threads)
 
     def again(rows: np.ndarray, base: np.ndarray) -> Directed:
         return neighbours_among(vectors, rows, k, least=least, bias=bias, base=base, threads=threads)
 
-    return past_bursts(found, np.ones(len(vectors), bool), k, held=k + _MORE, bias=bias, again=again)
+    return past_bursts(found, np.ones(len(vectors), bool), k, held=k + MORE, bias=bias, again=again)
 
 
 def past_bursts(

@@ -84,18 +84,19 @@ def neighbours_of(
 
     `how`: see `probe_search.neighbours_among`.
     """
-    from transforms.bursts import past_bursts  # on use: compiles
+    from transforms.bursts import MORE, past_bursts  # on use: compiles
     from transforms.probe_search import neighbours_among
 
     count, bias = len(faces.vectors), faces.biases()
+    listed = NEIGHBOURS + MORE
 
     def among(rows: np.ndarray, base: np.ndarray | None) -> Directed:
-        return neighbours_among(faces.vectors, rows, NEIGHBOURS, least=least, bias=bias, base=base, **how)
+        return neighbours_among(faces.vectors, rows, listed, least=least, bias=bias, base=base, **how)
 
     others = np.full(count, base is None)
     if base is not None:
         others[base] = True
-    found, _ = past_bursts(among(rows, base), others, NEIGHBOURS, held=NEIGHBOURS, bias=bias, again=among)
+    found, _ = past_bursts(among(rows, base), others, NEIGHBOURS, held=listed, bias=bias, again=among)
     return undirected(count, found)
 
 

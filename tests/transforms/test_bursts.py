@@ -100,7 +100,7 @@ def test_who_stands_has_the_nearest_of_those_who_stand(
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     vectors = vectors[random.permutation(len(vectors))]
     bias = random.normal(0, 0.05, len(vectors)).astype(np.float32)
-    with mock.patch.object(bursts, "_MORE", more):
+    with mock.patch.object(bursts, "MORE", more):
         found, stands = find(vectors, k, least=0.3, bias=bias, threads=threads)
     alike = all_alike(vectors, bias)
     standing = np.where(stands, alike, -2)
@@ -157,6 +157,7 @@ def test_new_shots_are_joined_past_their_own_burst() -> None:
     new = np.arange(count // 2, count)
     found = neighbours_of(faces, 0.5, new)
     assert ((found.left < count // 2) & (found.right >= count // 2)).any()
+    assert set(new.tolist()) <= set(np.append(found.left, found.right).tolist())
     # Among the new ones alone there is nobody else.
     alone = neighbours_of(faces, 0.5, new, new)
     assert (alone.left >= count // 2).all()
