@@ -102,7 +102,7 @@ def search_neighbours(
 def _column(name: str, values: np.ndarray, work: str) -> VectorFile:
     """A number a face, where the workers find it."""
     path = storage.join(work, name)
-    storage.write_bytes(path, np.ascontiguousarray(values, "<f4").view(np.uint8).data)
+    storage.write_bytes(path, np.ascontiguousarray(values, "<f4").view(np.uint8).data, durable=False)
     return VectorFile(path, len(values), 1)
 
 
@@ -110,10 +110,9 @@ def cells_to_probe(vectors: VectorFile, *, seed: int, threads: int = 1) -> Cells
     """Cells in which a few faces look for their neighbours among all."""
     from transforms.probe_search import Cells  # torch, numba: not where nothing is to be done
 
-    size = sample_size(len(vectors), usual=_PROBED_USUAL)
-    rows = np.unique(np.linspace(0, len(vectors) - 1, size).astype(np.int64))
-    centres = plan_cells(vectors.take(rows), faces=len(vectors), usual=_PROBED_USUAL, most=_PROBED, seed=seed)
-    return Cells.of(vectors.mapped(), centres, _PROBES, threads=threads)
+    return Cells.planned(
+        vectors.mapped(), usual=_PROBED_USUAL, most=_PROBED, probes=_PROBES, seed=seed, threads=threads
+    )
 
 
 def _in_files(work: str, faces: int) -> NeighbourGraph:

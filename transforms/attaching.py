@@ -101,9 +101,9 @@ def attach(
     """int64[n]: `group` with ungrouped faces put to the person that they clearly fit.
 
     A face fits a person as well as the mean similarity to its closest three faces, shots of a burst being as
-    close as the first of them. It attaches when
-    that reaches `threshold`, no other person comes within `margin`, and the person is not in the
-    face's photo already; of two faces of one photo the better fit goes first.
+    close as the first of them. It attaches when that reaches `threshold`, no other person comes within
+    `margin`, and the person is not in the face's photo already; of two faces of one photo the better fit
+    goes first.
     """
     result = group.copy()
     near = loose_neighbours(vectors, None, group) if near is None else near
@@ -183,12 +183,8 @@ def _cells_of_people(means: np.ndarray) -> Cells | None:
     unit `means`."""
     if len(means) <= _FEW_PEOPLE:
         return None
-    from transforms.cells import plan_cells, sample_size
     from transforms.probe_search import Cells
 
-    size = sample_size(len(means), usual=_PEOPLE_IN_CELL)
-    rows = np.unique(np.linspace(0, len(means) - 1, size).astype(np.int64))
-    centres = plan_cells(
-        means[rows], faces=len(means), usual=_PEOPLE_IN_CELL, most=4 * _PEOPLE_IN_CELL, seed=0
+    return Cells.planned(
+        means, usual=_PEOPLE_IN_CELL, most=4 * _PEOPLE_IN_CELL, probes=_PEOPLE_PROBES, seed=0
     )
-    return Cells.of(means, centres, _PEOPLE_PROBES)

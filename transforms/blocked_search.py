@@ -133,11 +133,15 @@ def search(
             for row in range(0, count, BLOCK):
                 judge(row)
         else:
-            # torch keeps the number of threads for each thread anew.
-            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            with torch_threads(threads) as pool:
                 list(pool.map(judge, range(0, count, BLOCK)))
     face, other = best.pairs()
     return strongest(face, other, similarities(vectors, bias, face, other), k=k, least=least)
+
+
+def torch_threads(threads: int) -> ThreadPoolExecutor:
+    """A pool of `threads`, in each of which torch uses one: it keeps their number for each thread anew."""
+    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
 
 
 def product_format(bfloat16: bool | None = None) -> Format:

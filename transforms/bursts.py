@@ -12,14 +12,20 @@ the faces are shots, as in many a family's archive, that leaves a quarter of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
 import torch
 
 from transforms.best_neighbours import Format
-from transforms.blocked_search import Directed, product_format, search, similarities, strongest
+from transforms.blocked_search import (
+    Directed,
+    product_format,
+    search,
+    similarities,
+    strongest,
+    torch_threads,
+)
 from transforms.component_groups import joined_by
 from transforms.edge_files import edge_slices
 from transforms.neighbours import NeighbourGraph, cosines, nearest
@@ -46,8 +52,7 @@ def collapse_bursts(vectors: np.ndarray, *, threads: int = 1) -> np.ndarray:
     """
     leader = np.arange(len(vectors))
     form = product_format()
-    # torch keeps the number of threads for each thread anew.
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with torch_threads(threads) as pool:
         for go in range(_GOES):
             alone = np.flatnonzero(leader == np.arange(len(vectors)))
             if len(alone) <= _FEW:
@@ -141,10 +146,8 @@ def bursts_of(graph: NeighbourGraph, bias: np.ndarray) -> np.ndarray:
 
 def _both_ways(pairs: Directed) -> Directed:
     """Each pair in both directions, in order."""
-    face = np.concatenate([pairs.face, pairs.other])
-    other = np.concatenate([pairs.other, pairs.face])
-    order = np.lexsort((other, face))
-    return Directed(face[order], other[order], np.tile(pairs.similarity, 2)[order])
+    both = Directed.together([pairs, Directed(pairs.other, pairs.face, pairs.similarity)])
+    return both.where(np.lexsort((both.other, both.face)))
 
 
 @numba.njit(cache=True, nogil=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -144,10 +144,9 @@ class _InThreads(beam.DoFn):
         self._plan = plan
 
     def start_bundle(self) -> None:
-        import torch
+        from transforms.blocked_search import torch_threads
 
-        # torch keeps the number of threads for each thread anew.
-        self._pool = ThreadPoolExecutor(self._plan.threads, initializer=torch.set_num_threads, initargs=(1,))
+        self._pool = torch_threads(self._plan.threads)
         self._waiting: list[Future] = []
 
     def process(self, element: tuple) -> Iterator:
@@ -284,7 +283,8 @@ class RecordEdges(beam.DoFn):
 
     def process(self, part: Part) -> None:
         line = f"{part.order} {part.count} {part.path}"
-        storage.write_bytes(storage.join(self._plan.work, "result", f"{part.order:09d}.txt"), line.encode())
+        path = storage.join(self._plan.work, "result", f"{part.order:09d}.txt")
+        storage.write_bytes(path, line.encode(), durable=False)
 
 
 def build(pipeline: beam.Pipeline, plan: SearchPlan) -> beam.PCollection:

@@ -24,8 +24,9 @@ from transforms.blocked_search import (
     product_format,
     similarities,
     strongest,
+    torch_threads,
 )
-from transforms.cells import nearest_cells
+from transforms.cells import nearest_cells, plan_cells, sample_size
 
 _SLICE = 8192
 T = TypeVar("T")
@@ -40,6 +41,18 @@ class Cells:
     centres: np.ndarray
     members: Sequence[np.ndarray]
     probes: int
+
+    @classmethod
+    def planned(
+        cls, vectors: np.ndarray, *, usual: int, most: int, probes: int, seed: int, threads: int = 1
+    ) -> Cells:
+        """Cells in which some `usual` of float32[n, d] `vectors`, perhaps in a file, lie, and `most` where
+        more are alike (`cells.plan_cells`)."""
+        size = sample_size(len(vectors), usual=usual)
+        rows = np.unique(np.linspace(0, len(vectors) - 1, size).astype(np.int64))
+        sample = np.asarray(vectors[rows])
+        centres = plan_cells(sample, faces=len(vectors), usual=usual, most=most, seed=seed)
+        return cls.of(vectors, centres, probes, threads=threads)
 
     @classmethod
     def of(cls, vectors: np.ndarray, centres: np.ndarray, probes: int, *, threads: int = 1) -> Cells:
@@ -68,8 +81,8 @@ def neighbours_among(
     if len(rows) and k > 0:
         wanted = np.ascontiguousarray(vectors[rows], np.float32)
         queries = Table.of(wanted, None if bias is None else bias[rows], form)
-        # torch keeps the number of threads for each thread anew; one thread sums in one order.
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        # One thread sums in one order.
+        with torch_threads(threads) as pool:
             meetings = _meetings(wanted, len(vectors), base, cells)
             for (asking, others), table in _one_ahead(
                 lambda meeting: _table_of(vectors, bias, meeting[1], form), meetings
