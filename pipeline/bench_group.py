@@ -213,8 +213,8 @@ def neighbour_recall(
     the graph joins to the face, over a sample of faces; found anew by comparing the sample with all faces but
     those that are `unsure` bool[n], whom the search makes nobody's neighbours. Of a burst only the face that
     stands for it is sampled, and looked for."""
-    from transforms.blocked_search import strongest
     from transforms.bursts import bursts_of
+    from transforms.edge_lists import strongest
 
     burst = bursts_of(graph, bias)
     stands = burst == np.arange(len(vectors))

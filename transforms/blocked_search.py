@@ -13,7 +13,6 @@ of both: two more numbers a face make that a product too, so that neighbours are
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -22,38 +21,11 @@ import numpy as np
 import torch
 
 from transforms.best_neighbours import BFLOAT16, FLOAT32, Best, Format
+from transforms.edge_lists import Directed, strongest
 
 BLOCK, _COLUMNS = 512, 4096
 # Matrix units take so many numbers of a vector at a time; sides of products are multiples of so many rows.
 _STEP, _FILL = 32, 128
-# All bits of a float32 but its sign.
-_REST = np.int32(0x7FFFFFFF)
-
-
-@dataclass(frozen=True)
-class Directed:
-    """Neighbours as they were found: int32[m] `face`, `other`, float32[m] `similarity`; sorted by face,
-    the best first."""
-
-    face: np.ndarray
-    other: np.ndarray
-    similarity: np.ndarray
-
-    @classmethod
-    def together(cls, parts: Iterable[Directed]) -> Directed:
-        """All of them, in no order."""
-        return cls(*map(np.concatenate, zip(*(part.columns() for part in parts), strict=True)))
-
-    def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.face, self.other, self.similarity
-
-    def where(self, which: np.ndarray) -> Directed:
-        """Those for which bool[m] `which` holds, or int[·] at those places."""
-        return Directed(*(column[which] for column in self.columns()))
-
-    def numbered(self, rows: np.ndarray) -> Directed:
-        """What was found among the faces int64[n] `rows`, by their numbers among all."""
-        return Directed(rows[self.face].astype(np.int32), rows[self.other].astype(np.int32), self.similarity)
 
 
 def _whole(count: int, step: int) -> int:
@@ -172,62 +144,3 @@ def _cosines(vectors, left, right):
             total += a[i] * b[i]
         result[pair] = total
     return result
-
-
-def strongest(
-    face: np.ndarray, other: np.ndarray, similarity: np.ndarray, *, k: int, least: float
-) -> Directed:
-    """The up to `k` best neighbours of each face with `similarity` ≥ `least`; a pair named twice, with the
-    same similarity, counts once.
-
-    Of equals the first by number is taken.
-    """
-    if not len(face) or k < 1:
-        return Directed(face[:0], other[:0], similarity[:0])
-    first = int(face.min())
-    counts = np.zeros(int(face.max()) - first + 1, np.int64)
-    packed = _by_face(face, other, similarity.view(np.int32), similarity >= least, first, counts)
-    packed = packed[: _select(packed, counts, k)]
-    ordered = ~(packed >> 32).astype(np.int32)
-    return Directed(
-        np.repeat(np.arange(first, first + len(counts), dtype=np.int32), counts),
-        packed.astype(np.int32),
-        np.where(ordered < 0, ordered ^ _REST, ordered).view(np.float32),
-    )
-
-
-@numba.njit(cache=True, nogil=True)
-def _by_face(face, other, bits, wanted, first, counts):
-    """The wanted others, one face after another, each as a number that is the smaller the better it is;
-    `counts` says how many these are for each face."""
-    for edge in range(len(face)):
-        counts[face[edge] - first] += wanted[edge]
-    place = np.cumsum(counts) - counts
-    packed = np.empty(counts.sum(), np.int64)
-    for edge in range(len(face)):
-        if wanted[edge]:
-            ordered = bits[edge] if bits[edge] >= 0 else bits[edge] ^ _REST
-            at = face[edge] - first
-            packed[place[at]] = (~np.int64(ordered) << 32) | other[edge]
-            place[at] += 1
-    return packed
-
-
-@numba.njit(cache=True, nogil=True)
-def _select(packed, counts, k):
-    """Brings each face's best `k` to the front, one face after another, with `counts` of how many are left;
-    returns how many that are in all."""
-    start = end = 0
-    for face in range(len(counts)):
-        mine = packed[start : start + counts[face]]
-        start += counts[face]
-        mine.sort()
-        before, begin = -1, end
-        for number in mine:
-            if number != before:
-                packed[end] = before = number
-                end += 1
-                if end - begin == k:
-                    break
-        counts[face] = end - begin
-    return end

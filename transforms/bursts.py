@@ -18,16 +18,10 @@ import numpy as np
 import torch
 
 from transforms.best_neighbours import Format
-from transforms.blocked_search import (
-    Directed,
-    product_format,
-    search,
-    similarities,
-    strongest,
-    torch_threads,
-)
+from transforms.blocked_search import product_format, search, similarities, torch_threads
 from transforms.component_groups import joined_by
 from transforms.edge_files import edge_slices
+from transforms.edge_lists import Directed, strongest
 from transforms.neighbours import NeighbourGraph, cosines, nearest
 from transforms.probe_search import neighbours_among
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from transforms.blocked_search import Directed, strongest
 from transforms.bursts import collapse_bursts, followed, search_past_bursts
+from transforms.edge_lists import Directed, strongest
 from transforms.probe_search import neighbours_among
 
 # Visitors are compared so many at a time: memory doesn't go with their number.

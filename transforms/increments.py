@@ -19,7 +19,7 @@ from transforms.constraints import Constraints
 from transforms.enforcement import enforce, freed_photos, guided_by
 from transforms.grouping import StrongFaces, fine_groups, merged_groups
 from transforms.merging import group_means
-from transforms.neighbours import NeighbourGraph, edge_order, graph_within
+from transforms.neighbours import NeighbourGraph, graph_within, simple
 from transforms.people import (
     ATTACHED,
     CORE,
@@ -67,10 +67,8 @@ class Growth:
 
 def joined(first: NeighbourGraph, second: NeighbourGraph) -> NeighbourGraph:
     """The edges of both, each once, in order."""
-    left, right = np.concatenate([first.left, second.left]), np.concatenate([first.right, second.right])
-    kept = edge_order(left, right)
-    similarity = np.concatenate([first.similarity, second.similarity])
-    return NeighbourGraph(first.faces, left[kept], right[kept], similarity[kept])
+    ends = ((first.left, second.left), (first.right, second.right), (first.similarity, second.similarity))
+    return simple(NeighbourGraph(first.faces, *map(np.concatenate, ends)))
 
 
 def increment(

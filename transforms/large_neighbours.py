@@ -26,11 +26,10 @@ from apache_beam.utils.windowed_value import WindowedValue
 from transforms import storage
 from transforms.cells import near_cells
 from transforms.compact_vectors import CompactForm
-from transforms.neighbours import edge_order
 from transforms.vector_file import VectorFile, read_rows
 
 if TYPE_CHECKING:
-    from transforms.blocked_search import Directed
+    from transforms.edge_lists import Directed
 
 _INT, _FLOAT, _BYTE = np.dtype("<i4"), np.dtype("<f4"), np.dtype("i1")
 _EDGE = np.dtype([("face", "<i4"), ("other", "<i4"), ("similarity", "<f4")])
@@ -250,17 +249,10 @@ class MergeFaces(_InThreads):
     edges for the band of the edge's first face."""
 
     def _done(self, key: int, parts: Sequence[Part]) -> list[tuple[int, Part]]:
-        from transforms.blocked_search import strongest
+        from transforms.edge_lists import strongest, united
 
-        edges = _edges(parts)
-        found = strongest(
-            edges["face"], edges["other"], edges["similarity"], k=self._plan.k, least=self._plan.least
-        )
-        edges = np.empty(len(found.face), _EDGE)
-        edges["face"] = np.minimum(found.face, found.other)
-        edges["other"] = np.maximum(found.face, found.other)
-        edges["similarity"] = found.similarity
-        edges = edges[edge_order(edges["face"], edges["other"])]
+        found = strongest(*_columns(parts), k=self._plan.k, least=self._plan.least)
+        edges = _records(*united(*found.columns()))
         return _written_edges(self._plan, "merged", edges, order=key)
 
 
@@ -268,8 +260,9 @@ class UniteEdges(_InThreads):
     """(band, Parts) → Part: each edge once, in order of both faces."""
 
     def _done(self, key: int, parts: Sequence[Part]) -> list[Part]:
-        edges = _edges(parts)
-        edges = edges[edge_order(edges["face"], edges["other"])]
+        from transforms.edge_lists import united
+
+        edges = _records(*united(*_columns(parts)))
         path = self._plan.new_file("edges")
         _write(path, edges)
         return [Part(key, path, 0, len(edges))]
@@ -330,13 +323,23 @@ def _stored(parts: Sequence[Part], dtype: np.dtype, width: int = 1, *, kind: str
     return np.concatenate([read_rows(p.path + kind, p.start, p.count, dtype, width) for p in parts])
 
 
-def _edges(parts: Sequence[Part]) -> np.ndarray:
-    return np.concatenate([read_edges(part) for part in parts])
+def _columns(parts: Sequence[Part]) -> list[np.ndarray]:
+    """face, other, similarity of the edges in files."""
+    edges = np.concatenate([read_edges(part) for part in parts])
+    return [edges[name] for name in ("face", "other", "similarity")]
+
+
+def _records(face: np.ndarray, other: np.ndarray, similarity: np.ndarray) -> np.ndarray:
+    """Edges as files hold them."""
+    edges = np.empty(len(face), _EDGE)
+    edges["face"], edges["other"], edges["similarity"] = face, other, similarity
+    return edges
 
 
 def _exact(plan: SearchPlan, faces: _Faces, others: _Faces, found: Directed) -> np.ndarray:
     """What was found for `faces` among `others`, as edges with the similarities of the full vectors."""
-    from transforms.blocked_search import similarities, strongest
+    from transforms.blocked_search import similarities
+    from transforms.edge_lists import strongest
 
     if plan.compact is not None:
         face, number = np.unique(found.face, return_inverse=True)
@@ -347,10 +350,7 @@ def _exact(plan: SearchPlan, faces: _Faces, others: _Faces, found: Directed) -> 
             number, other_number + len(face),
         )  # fmt: skip
         found = strongest(found.face, found.other, exact, k=plan.k, least=plan.least)
-    edges = np.empty(len(found.face), _EDGE)
-    edges["face"], edges["other"] = faces.rows[found.face], others.rows[found.other]
-    edges["similarity"] = found.similarity
-    return edges
+    return _records(faces.rows[found.face], others.rows[found.other], found.similarity)
 
 
 def _written_edges(plan: SearchPlan, kind: str, edges: np.ndarray, *, order: int) -> list[tuple[int, Part]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from transforms.blocked_search import Directed
+    from transforms.edge_lists import Directed
 
 # So many neighbours of a face are looked for.
 NEIGHBOURS = 48
@@ -70,23 +70,15 @@ def neighbour_graph(
 
 def undirected(faces: int, found: Directed) -> NeighbourGraph:
     """The neighbours of each face as edges, one that both ends name once, in order of both ends."""
-    left, right = np.minimum(found.face, found.other), np.maximum(found.face, found.other)
-    kept = edge_order(left, right)
-    return NeighbourGraph(faces, left[kept], right[kept], found.similarity[kept])
+    return simple(NeighbourGraph(faces, *found.columns()))
 
 
 def simple(graph: NeighbourGraph) -> NeighbourGraph:
-    """The graph with one edge, the strongest, between the same two faces; in order of both, unless there was
-    only one before."""
-    key = pair_keys(graph.left, graph.right, graph.faces)
-    order = np.argsort(key, kind="stable")
-    begins = np.flatnonzero(np.append(True, np.diff(key[order]) > 0)) if len(key) else order
-    if len(begins) == len(key):
-        return graph
-    first = order[begins]
-    left, right = graph.left[first], graph.right[first]
-    strongest = np.maximum.reduceat(graph.similarity[order], begins)
-    return NeighbourGraph(graph.faces, np.minimum(left, right), np.maximum(left, right), strongest)
+    """The graph with one edge, the strongest, between the same two faces, in order of both; before, either of
+    them may stand left."""
+    from transforms.edge_lists import united  # on use: compiles
+
+    return NeighbourGraph(graph.faces, *united(graph.left, graph.right, graph.similarity))
 
 
 def cosines(
@@ -95,16 +87,6 @@ def cosines(
     """float32[m]: the cosines behind the similarities of faces int[m] `left` and `right`, which are less by
     half of both `bias` float32[n]."""
     return similarity if bias is None else similarity + (bias[left] + bias[right]) / 2
-
-
-def edge_order(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """int64[m]: where each different edge stands once, in order of int32 `left`, then `right`."""
-    key = left.astype(np.int64) << 32 | right
-    order = np.argsort(key)
-    key = key[order]
-    new = np.ones(len(key), bool)
-    new[1:] = key[1:] != key[:-1]
-    return order[new]
 
 
 def pair_keys(left: np.ndarray, right: np.ndarray, faces: int) -> np.ndarray:

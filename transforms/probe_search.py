@@ -17,16 +17,9 @@ import numpy as np
 import torch
 
 from transforms.best_neighbours import Best, Format
-from transforms.blocked_search import (
-    BLOCK,
-    Directed,
-    Table,
-    product_format,
-    similarities,
-    strongest,
-    torch_threads,
-)
+from transforms.blocked_search import BLOCK, Table, product_format, similarities, torch_threads
 from transforms.cells import nearest_cells, plan_cells, sample_size
+from transforms.edge_lists import Directed, strongest
 
 _SLICE = 8192
 T = TypeVar("T")

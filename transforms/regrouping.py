@@ -24,7 +24,7 @@ from transforms.people import (
 )
 
 if TYPE_CHECKING:
-    from transforms.blocked_search import Directed
+    from transforms.edge_lists import Directed
 
 FULL, RENEWED, INCREMENT = "full", "renewed on the kept graph", "increment"
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.transforms.test_neighbours import unit_vectors
 from transforms import blocked_search
-from transforms.blocked_search import search, strongest
+from transforms.blocked_search import search
 
 
 def people_vectors(people: int, each: int, *, seed: int = 0, spread: float = 0.5) -> np.ndarray:
@@ -82,18 +82,3 @@ def test_threads_and_copies_of_a_face_change_nothing() -> None:
             np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     # Of equals the first by number is kept, and nobody is their own neighbour.
     assert first.other[first.face == 5][:2].tolist() == [3, 4]
-
-
-@given(seed=st.integers(0, 1000), k=st.integers(1, 6), cut=st.integers(0, 40))
-def test_merging_parts_finds_what_the_whole_does_whatever_comes_twice(seed: int, k: int, cut: int) -> None:
-    generator = np.random.default_rng(seed)
-    alike = generator.random((8, 8)).astype(np.float32).round(1)
-    face, other = (x.astype(np.int32) for x in np.nonzero(~np.eye(8, dtype=bool)))
-    whole = strongest(face, other, alike[face, other], k=k, least=0.3)
-    order = generator.permutation(np.concatenate([np.arange(len(face)), np.arange(min(cut, len(face)))]))
-    part = strongest(face[order], other[order], alike[face, other][order], k=k, least=0.3)
-    for name in ("face", "other", "similarity"):
-        np.testing.assert_array_equal(getattr(whole, name), getattr(part, name))
-    counts = np.bincount(whole.face, minlength=8)
-    expected = np.minimum(((alike >= np.float32(0.3)) & ~np.eye(8, dtype=bool)).sum(axis=1), k)
-    np.testing.assert_array_equal(counts, expected)

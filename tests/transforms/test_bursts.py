@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from tests.drawn_people import identities
 from transforms import bursts
-from transforms.blocked_search import Directed, search
+from transforms.blocked_search import search
 from transforms.bursts import BURST, bursts_of, search_past_bursts
 from transforms.cell_search import search_home
+from transforms.edge_lists import Directed
 from transforms.neighbours import NEIGHBOURS, NeighbourGraph, neighbour_graph, undirected
 from transforms.people import FaceSet, assign
 from transforms.regrouping import neighbours_of

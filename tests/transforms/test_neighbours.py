@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms import neighbours
-from transforms.neighbours import NeighbourGraph, nearest, neighbour_graph, simple
+from transforms.neighbours import nearest, neighbour_graph
 
 
 def unit_vectors(count: int, *, dimensions: int = 8, seed: int = 0) -> np.ndarray:
@@ -68,19 +68,3 @@ def test_a_graph_can_be_filtered() -> None:
     kept = graph.filter(graph.similarity > 0.5)
     assert kept.faces == 20 and 0 < len(kept.left) < len(graph.left)
     assert (kept.similarity > 0.5).all() and len(kept.left) == len(kept.right) == len(kept.similarity)
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.floats(0, 1, width=16)), max_size=20))
-def test_of_edges_between_the_same_faces_the_strongest_stays(edges: list[tuple[int, int, float]]) -> None:
-    edges = [(a, b, value) for a, b, value in edges if a != b]
-    strongest: dict[tuple[int, int], float] = {}
-    for a, b, value in edges:
-        pair = (min(a, b), max(a, b))
-        strongest[pair] = max(value, strongest.get(pair, 0.0))
-    ends = np.array([e[:2] for e in edges], np.int32).reshape(-1, 2)
-    graph = NeighbourGraph(6, ends[:, 0], ends[:, 1], np.array([e[2] for e in edges], np.float32))
-    found = simple(graph)
-    kept = {
-        (min(a, b), max(a, b)): s for a, b, s in zip(found.left, found.right, found.similarity, strict=True)
-    }
-    assert kept == strongest and len(found.left) == len(strongest)
