@@ -134,13 +134,18 @@ def similarities(
     return found
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def _cosines(vectors, left, right):
     result = np.empty(len(left), np.float32)
     for pair in range(len(left)):
-        a, b = vectors[left[pair]], vectors[right[pair]]
-        total = np.float32(0)
-        for i in range(len(a)):
-            total += a[i] * b[i]
-        result[pair] = total
+        result[pair] = cosine(vectors[left[pair]], vectors[right[pair]])
     return result
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)  # sums in any order, so that they become vector code
+def cosine(a, b):
+    """float32: of float32[d] unit vectors `a` and `b`."""
+    total = np.float32(0)
+    for i in range(len(a)):
+        total += a[i] * b[i]
+    return total

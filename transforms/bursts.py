@@ -12,17 +12,19 @@ the faces are shots, as in many a family's archive, that leaves a quarter of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
 
 import numba
 import numpy as np
 import torch
 
 from transforms.best_neighbours import Format
-from transforms.blocked_search import product_format, search, similarities, torch_threads
+from transforms.blocked_search import cosine, product_format, search, similarities, torch_threads
 from transforms.component_groups import joined_by
 from transforms.edge_files import edge_slices
 from transforms.edge_lists import Directed, strongest
-from transforms.neighbours import NeighbourGraph, cosines, nearest
+from transforms.neighbours import NeighbourGraph, cosines
 from transforms.probe_search import neighbours_among
 
 # Shots of one burst are this much alike and more; two photos of one person hardly ever are.
@@ -45,34 +47,74 @@ def collapse_bursts(vectors: np.ndarray, *, threads: int = 1) -> np.ndarray:
     same whatever the number of threads.
     """
     leader = np.arange(len(vectors))
+    if len(vectors) <= _FEW:
+        return leader
     form = product_format()
-    with torch_threads(threads) as pool:
+    vectors = np.require(vectors, np.float32, ["C", "W"])  # torch warns of what it may not write
+    table = torch.from_numpy(vectors).to(form.dtype)
+    with ExitStack() as opened:
+        in_order = map if threads == 1 else opened.enter_context(torch_threads(threads)).map
         for go in range(_GOES):
             alone = np.flatnonzero(leader == np.arange(len(vectors)))
             if len(alone) <= _FEW:
                 break
-            guides = vectors[alone[go * _GUIDED // _GOES :: _GUIDED]]
-            slices = [alone[start : start + _SLICE] for start in range(0, len(alone), _SLICE)]
-            found = pool.map(lambda rows, guides=guides: nearest(vectors[rows], guides, 1), slices)
-            guide, similarity = (np.concatenate(column)[:, 0] for column in zip(*found, strict=True))
+            guides = table[torch.from_numpy(alone[go * _GUIDED // _GOES :: _GUIDED])].T
+            found = in_order(partial(_most_alike, table, guides), _slices(alone))
+            similarity, guide = (torch.cat(column).float().numpy() for column in zip(*found, strict=True))
             # Shots of a burst are about as near to their guide, too.
-            laid = alone[np.lexsort((similarity, guide))]
-            parts = [np.sort(laid[start : start + _BESIDE]) for start in range(0, len(laid), _BESIDE)]
-            firsts = pool.map(lambda part: _first_alike(vectors, part, form), parts)
-            for part, first in zip(parts, firsts, strict=True):
-                leader[part] = part[first]
+            laid = _in_rows(alone[np.lexsort((similarity, guide))], _BESIDE)
+            list(in_order(partial(_follow_first, vectors, table, form, leader), _slices(laid)))
             if np.count_nonzero(leader[alone] != alone) < _WORTH * len(alone):
                 break
     return leader
 
 
-def _first_alike(vectors: np.ndarray, part: np.ndarray, form: Format) -> np.ndarray:
-    """int64[m]: for each of the faces int64[m] `part`, ascending, the place of the one it follows there."""
-    chosen = torch.from_numpy(vectors[part]).to(form.dtype)
-    near = torch.mm(chosen, chosen.T) >= BURST - form.margin
-    left, right = near.fill_diagonal_(False).nonzero().numpy().T
-    exactly = similarities(vectors, None, part[left], part[right]) >= BURST
-    return first_of_burst(len(part), left[exactly], right[exactly])
+def _slices(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Some thousand of int64[n] or int64[n, ·] faces at a time."""
+    step = max(1, _SLICE * len(rows) // rows.size)
+    yield from (rows[start : start + step] for start in range(0, len(rows), step))
+
+
+def _in_rows(faces: np.ndarray, width: int) -> np.ndarray:
+    """int64[m, width]: `faces` int64[n] row by row, each ascending, the last one after some -1."""
+    rows = np.full((-(-len(faces) // width), width), -1)
+    rows.ravel()[: len(faces)] = faces
+    return np.sort(rows, axis=1)
+
+
+def _most_alike(
+    table: torch.Tensor, guides: torch.Tensor, rows: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """How alike each of the faces int64[n] `rows` is to the nearest of [d, g] `guides`, and which that is."""
+    similarity, guide = torch.mm(table[torch.from_numpy(rows)], guides).max(dim=1)
+    return similarity, guide
+
+
+def _follow_first(
+    vectors: np.ndarray, table: torch.Tensor, form: Format, leader: np.ndarray, rows: np.ndarray
+) -> None:
+    """Notes in int64[n] `leader` whom the faces of each of int64[m, w] `rows` follow there. `table` holds the
+    `vectors` as they are multiplied."""
+    chosen = table[torch.from_numpy(np.maximum(rows, 0).ravel())].view(*rows.shape, -1)
+    near = torch.bmm(chosen, chosen.transpose(1, 2)) >= BURST - form.margin
+    _follow(vectors, rows, near.numpy(), np.float32(BURST), leader)
+
+
+@numba.njit(cache=True, nogil=True)
+def _follow(vectors, rows, near, least, leader):
+    """Each row's faces are gone through in order; one that follows nobody is followed by those after it that
+    are alike and follow nobody. bool[m, w, w] `near` says which may be."""
+    for row in range(len(rows)):
+        faces = rows[row]
+        for i in range(len(faces)):
+            face = faces[i]
+            if face < 0 or leader[face] != face:
+                continue
+            for j in range(i + 1, len(faces)):
+                other = faces[j]
+                alike = near[row, i, j] and leader[other] == other
+                if alike and cosine(vectors[face], vectors[other]) >= least:
+                    leader[other] = face
 
 
 def followed(vectors: np.ndarray, leader: np.ndarray, bias: np.ndarray | None) -> Directed:
