@@ -1,11 +1,11 @@
-"""Every face against every other, in blocks that stay in the processor's cache, keeping what is near.
+"""Every face against every other, each pair once, keeping what is near.
 
-A block of similarities is a matrix product, in bfloat16 where the processor multiplies in it natively
-(three times as fast here), else in float32. Each face keeps its k best so far. What its next ones must
-reach is found first, from the highest of every few of a block: so a face among twenty thousand of its
-person takes little more of them in hand than it keeps. The similarities of what is kept are computed
-again in float32. Which faces these are doesn't depend on threads or order: of equals the first by number
-is kept.
+A tile of similarities is a matrix product, in bfloat16 where the processor multiplies in it natively
+(twice and more as fast), else in float32; it is read by rows, and turned round by columns. Each face
+keeps its k best so far. What its next ones must reach is found first, from the highest of every few of a
+tile: so a face among twenty thousand of its person takes little more of them in hand than it keeps. The
+similarities of what is kept are computed again in float32. Which faces these are doesn't depend on threads
+or order: of equals the first by number is kept.
 
 A similarity is a cosine, or, where faces have biases (`models.calibration.Cohort`), the cosine minus half
 of both: two more numbers a face make that a product too, so that neighbours are ranked by it.
@@ -13,7 +13,9 @@ of both: two more numbers a face make that a product too, so that neighbours are
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numba
@@ -23,7 +25,8 @@ import torch
 from transforms.best_neighbours import BFLOAT16, FLOAT32, Best, Format
 from transforms.edge_lists import Directed, strongest
 
-BLOCK, _COLUMNS = 512, 4096
+# All faces meet in tiles of so many, which are multiplied strip by strip.
+_TILE, _STRIP = 4096, 256
 # Matrix units take so many numbers of a vector at a time; sides of products are multiples of so many rows.
 _STEP, _FILL = 32, 128
 
@@ -85,7 +88,7 @@ def search(
     `bfloat16` says how candidates are found; by default as the processor does it best. Exact in
     float32; in bfloat16 a neighbour may be missed whose rank is beyond k - 8 and whose similarity is
     within 0.006 of another's. Memory: 1.5 times the vectors, 12 bytes for each of n·k neighbours at
-    most, and 50 MB a thread.
+    most, and two tiles of 16 million similarities.
     """
     form = product_format(bfloat16)
     vectors = np.require(vectors, np.float32, ["C", "W"])  # torch warns of what it may not write
@@ -93,22 +96,57 @@ def search(
     best = Best(count, min(k, max(count - 1, 0)), form, least)
     if count > 1 and k > 0:
         table = Table.of(vectors, bias, form)
-        numbers = np.arange(count, dtype=np.int32)
-
-        def judge(row: int) -> None:
-            mine, left = numbers[row : row + BLOCK], table.left(slice(row, row + BLOCK))
-            for column in range(0, count, _COLUMNS):
-                others = slice(column, column + _COLUMNS)
-                best.take(torch.mm(left, table.right(others).T), mine, mine, numbers[others])
-
-        if threads == 1:
-            for row in range(0, count, BLOCK):
-                judge(row)
-        else:
-            with torch_threads(threads) as pool:
-                list(pool.map(judge, range(0, count, BLOCK)))
+        tiles = [slice(start, min(start + _TILE, count)) for start in range(0, count, _TILE)]
+        room = torch.empty(min(_TILE, len(table.rows)) ** 2, dtype=form.dtype)
+        with in_threads(threads) as each:
+            for number, rows in enumerate(tiles):
+                for columns in tiles[number:]:
+                    _meet(table, best, rows, columns, room, each)
     face, other = best.pairs()
     return strongest(face, other, similarities(vectors, bias, face, other), k=k, least=least)
+
+
+def _meet(table: Table, best: Best, rows: slice, columns: slice, room: torch.Tensor, each: Callable) -> None:
+    """Offers the faces `rows` to the faces `columns`, and these to them: what two are alike is multiplied
+    once. `each` calls a function for each strip of rows; similarities lie in `room`."""
+    height, width = (_whole(side.stop - side.start, _FILL) for side in (rows, columns))
+    block = room[: height * width].view(height, width)
+    mine, others = (np.arange(side.start, side.stop, dtype=np.int32) for side in (rows, columns))
+    itself = rows == columns
+
+    def multiply(strip: slice) -> None:
+        start = strip.start if itself else 0
+        left = table.left(slice(rows.start + strip.start, rows.start + strip.stop))
+        right = table.right(slice(columns.start + start, columns.start + width))
+        torch.mm(left, right.T, out=block[strip, start:])
+
+    def offer(strip: slice) -> None:
+        best.take(block[strip], mine[strip], mine[strip], others)
+
+    def offer_back(strip: slice) -> None:
+        best.take(block[:, strip].T.contiguous(), others[strip], others[strip], mine)
+
+    list(each(multiply, _strips(height)))
+    if itself:
+        for strip in _strips(height):
+            block[strip.stop :, strip] = block[strip, strip.stop :].T
+    list(each(offer, _strips(height)))
+    if not itself:
+        list(each(offer_back, _strips(width)))
+
+
+def _strips(count: int) -> list[slice]:
+    return [slice(start, min(start + _STRIP, count)) for start in range(0, count, _STRIP)]
+
+
+@contextmanager
+def in_threads(threads: int) -> Iterator[Callable]:
+    """`map` in so many threads, in each of which torch uses one; in this one where one is asked for."""
+    if threads == 1:
+        yield map
+    else:
+        with torch_threads(threads) as pool:
+            yield pool.map
 
 
 def torch_threads(threads: int) -> ThreadPoolExecutor:

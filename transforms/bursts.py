@@ -12,7 +12,6 @@ the faces are shots, as in many a family's archive, that leaves a quarter of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import partial
 
 import numba
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 
 from transforms.best_neighbours import Format
-from transforms.blocked_search import cosine, product_format, search, similarities, torch_threads
+from transforms.blocked_search import cosine, in_threads, product_format, search, similarities
 from transforms.component_groups import joined_by
 from transforms.edge_files import edge_slices
 from transforms.edge_lists import Directed, strongest
@@ -52,18 +51,17 @@ def collapse_bursts(vectors: np.ndarray, *, threads: int = 1) -> np.ndarray:
     form = product_format()
     vectors = np.require(vectors, np.float32, ["C", "W"])  # torch warns of what it may not write
     table = torch.from_numpy(vectors).to(form.dtype)
-    with ExitStack() as opened:
-        in_order = map if threads == 1 else opened.enter_context(torch_threads(threads)).map
+    with in_threads(threads) as each:
         for go in range(_GOES):
             alone = np.flatnonzero(leader == np.arange(len(vectors)))
             if len(alone) <= _FEW:
                 break
             guides = table[torch.from_numpy(alone[go * _GUIDED // _GOES :: _GUIDED])].T
-            found = in_order(partial(_most_alike, table, guides), _slices(alone))
+            found = each(partial(_most_alike, table, guides), _slices(alone))
             similarity, guide = (torch.cat(column).float().numpy() for column in zip(*found, strict=True))
             # Shots of a burst are about as near to their guide, too.
             laid = _in_rows(alone[np.lexsort((similarity, guide))], _BESIDE)
-            list(in_order(partial(_follow_first, vectors, table, form, leader), _slices(laid)))
+            list(each(partial(_follow_first, vectors, table, form, leader), _slices(laid)))
             if np.count_nonzero(leader[alone] != alone) < _WORTH * len(alone):
                 break
     return leader

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from transforms.best_neighbours import Best, Format
-from transforms.blocked_search import BLOCK, Table, product_format, similarities, torch_threads
+from transforms.blocked_search import Table, product_format, similarities, torch_threads
 from transforms.cells import nearest_cells, plan_cells, sample_size
 from transforms.edge_lists import Directed, strongest
 
-_SLICE = 8192
+_SLICE, _BLOCK = 8192, 512
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -138,6 +138,6 @@ def _compare(
 ) -> None:
     """Offers the queries int64[a] `asking`, who are `faces`, the others of a slice or cell."""
     right = table.right(slice(None)).T
-    for start in range(0, len(asking), BLOCK):
-        block = asking[start : start + BLOCK]
+    for start in range(0, len(asking), _BLOCK):
+        block = asking[start : start + _BLOCK]
         best.take(torch.mm(queries.left(torch.from_numpy(block)), right), block, faces[block], others)

@@ -34,12 +34,12 @@ def brute_force(vectors: np.ndarray, bias: np.ndarray | None, k: int, least: flo
     count=st.integers(0, 60),
     k=st.integers(1, 70),
     least=st.floats(-1, 0.95),
-    sides=st.sampled_from([(7, 21), (16, 16), (1024, 4096)]),
+    sides=st.sampled_from([(6, 3, 3), (16, 16, 8), (21, 14, 7), (4096, 256, 128)]),
     threads=st.sampled_from([1, 3]),
     biased=st.booleans(),
 )
 def test_the_search_in_float32_finds_what_comparing_all_pairs_finds(
-    count: int, k: int, least: float, sides: tuple[int, int], threads: int, biased: bool
+    count: int, k: int, least: float, sides: tuple[int, int, int], threads: int, biased: bool
 ) -> None:
     vectors = unit_vectors(count)
     bias = np.random.default_rng(k).normal(0.1, 0.2, count).astype(np.float32) if biased else None
@@ -47,8 +47,8 @@ def test_the_search_in_float32_finds_what_comparing_all_pairs_finds(
     if np.abs(alike - least).min(initial=1) < 1e-5:
         return  # rounding decides
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocked_search, "BLOCK", sides[0])
-        patch.setattr(blocked_search, "_COLUMNS", sides[1])
+        for name, side in zip(("_TILE", "_STRIP", "_FILL"), sides, strict=True):
+            patch.setattr(blocked_search, name, side)
         found = search(vectors, k, least=least, bias=bias, threads=threads, bfloat16=False)
     lists = [found.other[found.face == face].tolist() for face in range(count)]
     assert lists == brute_force(vectors, bias, k, least)
