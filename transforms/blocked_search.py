@@ -88,7 +88,7 @@ def search(
     `bfloat16` says how candidates are found; by default as the processor does it best. Exact in
     float32; in bfloat16 a neighbour may be missed whose rank is beyond k - 8 and whose similarity is
     within 0.006 of another's. Memory: 1.5 times the vectors, 12 bytes for each of n·k neighbours at
-    most, and two tiles of 16 million similarities.
+    most, and a tile of 16 million similarities.
     """
     form = product_format(bfloat16)
     vectors = np.require(vectors, np.float32, ["C", "W"])  # torch warns of what it may not write

@@ -73,10 +73,12 @@ def test_bfloat16_finds_the_same_but_for_near_ties_with_similarities_of_full_pre
         assert alike[face, other] <= worst + 0.006
 
 
-def test_threads_and_copies_of_a_face_change_nothing() -> None:
+def test_threads_tiles_and_copies_of_a_face_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = np.repeat(people_vectors(4, 10), 3, axis=0)
     first = search(vectors, 6, least=0.3)
-    for threads in (2, 5):
+    for threads, tile in ((2, 4096), (1, 48), (5, 48)):
+        for name, side in (("_TILE", tile), ("_STRIP", 16), ("_FILL", 16)):
+            monkeypatch.setattr(blocked_search, name, side)
         again = search(vectors, 6, least=0.3, threads=threads)
         for name in ("face", "other", "similarity"):
             np.testing.assert_array_equal(getattr(first, name), getattr(again, name))

@@ -22,7 +22,10 @@ def bursts(people: int, each: int, shots: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_most_shots_follow_a_near_identical_one_before_them(threads: int) -> None:
+def test_most_shots_follow_a_near_identical_one_before_them(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bursts_of_faces, "_SLICE", 1000)
     vectors = bursts(12, 40, 8)
     leader = collapse_bursts(vectors, threads=threads)
     numbers = np.arange(len(vectors))
