@@ -141,9 +141,9 @@ def _strips(count: int) -> list[slice]:
 
 @contextmanager
 def in_threads(threads: int) -> Iterator[Callable]:
-    """`map` in so many threads, in each of which torch uses one; in this one where one is asked for."""
-    if threads == 1:
-        yield map
+    """`map` in so many threads, in each of which torch uses one, and so sums in one order."""
+    if threads == 1 == torch.get_num_threads():
+        yield map  # this one will do
     else:
         with torch_threads(threads) as pool:
             yield pool.map

@@ -33,7 +33,8 @@ _ROUNDS = 16
 # To collapse bursts faces are laid out by the nearest of every 64th of them, and compared with those beside
 # them; several times, with others to go by, while that finds one in so many. Few are compared as quickly.
 _GUIDED, _BESIDE, _GOES, _WORTH, _FEW = 64, 128, 4, 0.05, 1024
-_SLICE = 8192
+# So many faces, and products with guides, at a time.
+_SLICE, _ROOM = 8192, 1 << 23
 # Lists are so much longer at first, since some in them will turn out to be in bursts.
 MORE = 8
 
@@ -57,19 +58,19 @@ def collapse_bursts(vectors: np.ndarray, *, threads: int = 1) -> np.ndarray:
             if len(alone) <= _FEW:
                 break
             guides = table[torch.from_numpy(alone[go * _GUIDED // _GOES :: _GUIDED])].T
-            found = each(partial(_most_alike, table, guides), _slices(alone))
+            step = max(_BESIDE, min(_SLICE, _ROOM // guides.shape[1]))
+            found = each(partial(_most_alike, table, guides), _slices(alone, step))
             similarity, guide = (torch.cat(column).float().numpy() for column in zip(*found, strict=True))
             # Shots of a burst are about as near to their guide, too.
             laid = _in_rows(alone[np.lexsort((similarity, guide))], _BESIDE)
-            list(each(partial(_follow_first, vectors, table, form, leader), _slices(laid)))
+            list(each(partial(_follow_first, vectors, table, form, leader), _slices(laid, _SLICE // _BESIDE)))
             if np.count_nonzero(leader[alone] != alone) < _WORTH * len(alone):
                 break
     return leader
 
 
-def _slices(rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Some thousand of int64[n] or int64[n, ·] faces at a time."""
-    step = max(1, _SLICE * len(rows) // rows.size)
+def _slices(rows: np.ndarray, step: int) -> Iterator[np.ndarray]:
+    """So many of `rows` at a time."""
     yield from (rows[start : start + step] for start in range(0, len(rows), step))
 
 

@@ -63,11 +63,15 @@ def united(
     left: np.ndarray, right: np.ndarray, similarity: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each pair of faces, int32[m] `left` and `right`, once, with the most of its similarities float32[m].
-    The first of both stands left, and pairs are in order of both."""
+    The first of both stands left, and pairs are in order of both.
+
+    Memory: some numbers for each pair, and for each face from the least first one to the greatest.
+    """
     if not len(left):
         return left, right, similarity
-    first = int(min(left.min(), right.min()))
-    counts = np.zeros(int(max(left.max(), right.max())) - first + 1, np.int64)
+    firsts = np.minimum(left, right)
+    first = int(firsts.min())
+    counts = np.zeros(int(firsts.max()) - first + 1, np.int64)
     packed = _by_first(left, right, similarity.view(np.int32), first, counts)
     packed = packed[: _once(packed, counts)]
     return _faces(first, counts), (packed >> 32).astype(np.int32), _similarities(_REST - (packed & _LOW))

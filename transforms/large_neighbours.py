@@ -251,9 +251,19 @@ class MergeFaces(_InThreads):
     def _done(self, key: int, parts: Sequence[Part]) -> list[tuple[int, Part]]:
         from transforms.edge_lists import strongest, united
 
-        found = strongest(*_columns(parts), k=self._plan.k, least=self._plan.least)
-        edges = _records(*united(*found.columns()))
-        return _written_edges(self._plan, "merged", edges, order=key)
+        plan = self._plan
+        found = strongest(*_columns(parts), k=plan.k, least=plan.least)
+        first, second = np.minimum(found.face, found.other), np.maximum(found.face, found.other)
+        own = first >= key * plan.band
+        # Others' first faces lie anywhere before the band: what is made here must not go with their number.
+        before = np.flatnonzero(~own)
+        bands = (first[before] // plan.band).astype(np.min_scalar_type(key))  # of few bytes: sorts quickly
+        before = before[np.argsort(bands, kind="stable")]
+        edges = np.concatenate([
+            _records(*(column[before] for column in (first, second, found.similarity))),
+            _records(*united(first[own], second[own], found.similarity[own])),
+        ])  # fmt: skip
+        return _written_edges(plan, "merged", edges, order=key)
 
 
 class UniteEdges(_InThreads):
@@ -354,7 +364,7 @@ def _exact(plan: SearchPlan, faces: _Faces, others: _Faces, found: Directed) -> 
 
 
 def _written_edges(plan: SearchPlan, kind: str, edges: np.ndarray, *, order: int) -> list[tuple[int, Part]]:
-    """Writes edges that are sorted by their first face as one file; a Part for each band."""
+    """Writes edges that are sorted by the band of their first face as one file; a Part for each band."""
     if not len(edges):
         return []
     path = plan.new_file(kind)

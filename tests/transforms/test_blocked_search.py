@@ -56,10 +56,11 @@ def test_the_search_in_float32_finds_what_comparing_all_pairs_finds(
 
 
 @pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize("k", [5, 40])
+@pytest.mark.parametrize(("k", "tile"), [(5, 4096), (40, 4096), (40, 128)])
 def test_bfloat16_finds_the_same_but_for_near_ties_with_similarities_of_full_precision(
-    k: int, biased: bool
+    k: int, tile: int, biased: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(blocked_search, "_TILE", tile)
     vectors = people_vectors(20, 30)
     bias = np.random.default_rng(0).normal(0, 0.2, 600).astype(np.float32) if biased else None
     exact = search(vectors, k, least=0.5, bias=bias, bfloat16=False)

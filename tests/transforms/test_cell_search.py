@@ -6,6 +6,7 @@ import pytest
 from tests.transforms.test_blocked_search import people_vectors
 from transforms import bursts as bursts_of_faces
 from transforms import cell_search
+from transforms.best_neighbours import BFLOAT16, FLOAT32, Format
 from transforms.blocked_search import search
 from transforms.bursts import BURST, search_past_bursts
 from transforms.cell_search import collapse_bursts, search_home, search_visitors
@@ -21,11 +22,13 @@ def bursts(people: int, each: int, shots: int) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
+@pytest.mark.parametrize("form", [BFLOAT16, FLOAT32])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_most_shots_follow_a_near_identical_one_before_them(
-    threads: int, monkeypatch: pytest.MonkeyPatch
+    threads: int, form: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bursts_of_faces, "_SLICE", 1000)
+    monkeypatch.setattr(bursts_of_faces, "product_format", lambda: form)
     vectors = bursts(12, 40, 8)
     leader = collapse_bursts(vectors, threads=threads)
     numbers = np.arange(len(vectors))

@@ -41,3 +41,9 @@ def test_of_edges_between_the_same_faces_the_strongest_stays_in_order(
     assert list(zip(*(column.tolist() for column in found), strict=True)) == [
         (*pair, most[pair]) for pair in sorted(most)
     ]
+
+
+def test_what_uniting_needs_does_not_go_with_the_number_of_the_second_face() -> None:
+    second = np.array([2_000_000_000, 1_999_999_999], np.int32)
+    found = united(second, np.array([5, 7], np.int32), np.array([0.5, 0.25], np.float32))
+    assert [column.tolist() for column in found] == [[5, 7], second.tolist(), [0.5, 0.25]]
