@@ -55,7 +55,7 @@ def strongest(
     first = int(face.min())
     counts = np.zeros(int(face.max()) - first + 1, np.int64)
     packed = _by_face(face, other, similarity.view(np.int32), similarity >= least, first, counts)
-    packed = packed[: _select(packed, counts, k)]
+    packed = packed[: _select(packed, counts, k, 0)]
     return Directed(_faces(first, counts), packed.astype(np.int32), _similarities(~(packed >> 32)))
 
 
@@ -73,7 +73,7 @@ def united(
     first = int(firsts.min())
     counts = np.zeros(int(firsts.max()) - first + 1, np.int64)
     packed = _by_first(left, right, similarity.view(np.int32), first, counts)
-    packed = packed[: _once(packed, counts)]
+    packed = packed[: _select(packed, counts, len(packed), 32)]
     return _faces(first, counts), (packed >> 32).astype(np.int32), _similarities(_REST - (packed & _LOW))
 
 
@@ -89,6 +89,12 @@ def _similarities(ordered: np.ndarray) -> np.ndarray:
 
 
 @numba.njit(cache=True, nogil=True)
+def _ordered(bits):
+    """The bits of a similarity as a whole number in the order of similarities."""
+    return bits if bits >= 0 else bits ^ _REST
+
+
+@numba.njit(cache=True, nogil=True)
 def _by_face(face, other, bits, wanted, first, counts):
     """The wanted others, one face after another, each as a number that is the smaller the better it is;
     `counts` says how many these are for each face."""
@@ -98,31 +104,10 @@ def _by_face(face, other, bits, wanted, first, counts):
     packed = np.empty(counts.sum(), np.int64)
     for edge in range(len(face)):
         if wanted[edge]:
-            ordered = bits[edge] if bits[edge] >= 0 else bits[edge] ^ _REST
             at = face[edge] - first
-            packed[place[at]] = (~np.int64(ordered) << 32) | other[edge]
+            packed[place[at]] = (~np.int64(_ordered(bits[edge])) << 32) | other[edge]
             place[at] += 1
     return packed
-
-
-@numba.njit(cache=True, nogil=True)
-def _select(packed, counts, k):
-    """Brings each face's best `k` to the front, one face after another, with `counts` of how many are left;
-    returns how many that are in all."""
-    start = end = 0
-    for face in range(len(counts)):
-        mine = packed[start : start + counts[face]]
-        start += counts[face]
-        mine.sort()
-        before, begin = -1, end
-        for number in mine:
-            if number != before:
-                packed[end] = before = number
-                end += 1
-                if end - begin == k:
-                    break
-        counts[face] = end - begin
-    return end
 
 
 @numba.njit(cache=True, nogil=True)
@@ -134,17 +119,17 @@ def _by_first(left, right, bits, first, counts):
     place = np.cumsum(counts) - counts
     packed = np.empty(len(left), np.int64)
     for edge in range(len(left)):
-        ordered = bits[edge] if bits[edge] >= 0 else bits[edge] ^ _REST
         at = min(left[edge], right[edge]) - first
-        packed[place[at]] = np.int64(max(left[edge], right[edge])) << 32 | np.int64(_REST) - ordered
+        second = np.int64(max(left[edge], right[edge]))
+        packed[place[at]] = second << 32 | np.int64(_REST) - _ordered(bits[edge])
         place[at] += 1
     return packed
 
 
 @numba.njit(cache=True, nogil=True)
-def _once(packed, counts):
-    """Brings the first number of each second face to the front, in order, with `counts` of how many are left;
-    returns how many that are in all."""
+def _select(packed, counts, k, shift):
+    """Brings each face's smallest `k` numbers to the front, one face after another; of those that differ in
+    their last `shift` bits alone the first. `counts` says how many are left then; returns how many in all."""
     start = end = 0
     for face in range(len(counts)):
         mine = packed[start : start + counts[face]]
@@ -152,8 +137,10 @@ def _once(packed, counts):
         mine.sort()
         before, begin = -1, end
         for number in mine:
-            if number >> 32 != before:
-                packed[end], before = number, number >> 32
+            if number >> shift != before:
+                packed[end], before = number, number >> shift
                 end += 1
+                if end - begin == k:
+                    break
         counts[face] = end - begin
     return end

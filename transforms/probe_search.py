@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from transforms.best_neighbours import Best, Format
-from transforms.blocked_search import Table, product_format, similarities, torch_threads
+from transforms.blocked_search import Table, in_threads, product_format, similarities
 from transforms.cells import nearest_cells, plan_cells, sample_size
 from transforms.edge_lists import Directed, strongest
 
@@ -74,14 +74,13 @@ def neighbours_among(
     if len(rows) and k > 0:
         wanted = np.ascontiguousarray(vectors[rows], np.float32)
         queries = Table.of(wanted, None if bias is None else bias[rows], form)
-        # One thread sums in one order.
-        with torch_threads(threads) as pool:
+        with in_threads(threads) as each:
             meetings = _meetings(wanted, len(vectors), base, cells)
             for (asking, others), table in _one_ahead(
                 lambda meeting: _table_of(vectors, bias, meeting[1], form), meetings
             ):
                 compare = partial(_compare, best, queries, rows, table, others.astype(np.int32))
-                list(pool.map(compare, np.array_split(asking, threads)))
+                list(each(compare, np.array_split(asking, threads)))
     query, other = best.pairs()
     face = rows[query].astype(np.int32)
     exact = similarities(np.asarray(vectors), bias, face, other)
